@@ -1,0 +1,109 @@
+"""Every error that a user may see, as one tree.
+
+    GakjuError
+    ├── IndexMismatch          the index was built with another embedding or chunker
+    ├── DatabaseUnavailable    PostgreSQL does not answer
+    ├── MemoryUnavailable      Redis/Valkey does not answer
+    ├── EmbeddingUnavailable   the embedding endpoint does not answer or answers nonsense
+    ├── ServerStartFailed      an embedded server does not start
+    ├── ReadFailed             one document cannot be read (encrypted, damaged, no text, …)
+    ├── LLMError
+    │   ├── LLMUnavailable     no connection, refused, overloaded: nothing was generated
+    │   ├── LLMRejected        the server refused the request (context too long, wrong key, unknown model)
+    │   └── LLMInterrupted     the stream broke after it began; what came is kept
+    ├── InvalidMessage         empty, too long or not text
+    └── SessionNotFound        unknown session id, or someone else's
+
+`str(error)` says what failed, on what; `hint` says what to do. Both are safe to show: no secrets, no stack.
+`code` is stable, for programs and for the texts of the page.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GakjuError(Exception):
+    """Base class. `hint`: what to do, one sentence. `retryable`: the same request may work in a moment."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def sentence(self) -> str:
+        """Message and hint in one line."""
+        return f"{self} {self.hint}".strip()
+
+
+class IndexMismatch(GakjuError):
+    code = "index_mismatch"
+
+
+class DatabaseUnavailable(GakjuError):
+    code = "database_unavailable"
+    retryable = True
+
+
+class MemoryUnavailable(GakjuError):
+    code = "memory_unavailable"
+    retryable = True
+
+
+class EmbeddingUnavailable(GakjuError):
+    code = "embedding_unavailable"
+    retryable = True
+
+
+class ServerStartFailed(GakjuError):
+    code = "server_start_failed"
+
+
+class ReadFailed(GakjuError):
+    """`reason` is one of: encrypted, no_text, damaged, empty, unsupported, too_large, encoding, unreadable."""
+
+    code = "read_failed"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class LLMError(GakjuError):
+    code = "llm_error"
+
+
+class LLMUnavailable(LLMError):
+    code = "llm_unavailable"
+    retryable = True
+
+
+class LLMRejected(LLMError):
+    """`reason` is one of: context_length, auth, unknown_model, bad_request."""
+
+    code = "llm_rejected"
+
+    def __init__(self, message: str, *, reason: str = "bad_request", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class LLMInterrupted(LLMError):
+    code = "llm_interrupted"
+    retryable = True
+
+
+class InvalidMessage(GakjuError):
+    """`reason` is one of: empty, too_long, not_text."""
+
+    code = "invalid_message"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class SessionNotFound(GakjuError):
+    code = "session_not_found"

@@ -1,0 +1,118 @@
+"""What a turn of the conversation tells while it happens. One type, every face: page, API, terminal.
+
+Order: Started, Searching, Found, Token…, then exactly one of Done or Failed. `Failed` may come at any moment; what was
+streamed before it stays true and is stored as interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from knowledge.types import Citation, Evidence
+
+Status = Literal["pending", "complete", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer, as stored. `answer` is Markdown with `[n]`; every n is in `citations`.
+
+    `retrieved`: everything the search found, in rank order, cited or not. `refused`: the documents do not carry an
+    answer. `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds by phase (search, first_token,
+    total). `ts`: seconds since the epoch.
+    """
+
+    turn_id: str
+    session_id: str
+    ts: float
+    question: str
+    search_query: str = ""
+    answer: str = ""
+    status: Status = "pending"
+    refused: bool = False
+    citations: tuple[Citation, ...] = ()
+    retrieved: tuple[Evidence, ...] = ()
+    dropped_citations: int = 0
+    llm: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    error: str = ""  # code of the error that failed or interrupted it
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "turn_id": self.turn_id,
+            "session_id": self.session_id,
+            "ts": self.ts,
+            "question": self.question,
+            "search_query": self.search_query,
+            "answer": self.answer,
+            "status": self.status,
+            "refused": self.refused,
+            "citations": [citation.to_dict() for citation in self.citations],
+            "retrieved": [evidence.to_dict() for evidence in self.retrieved],
+            "dropped_citations": self.dropped_citations,
+            "llm": self.llm,
+            "timings": dict(self.timings),
+            "usage": dict(self.usage),
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Turn:
+        return cls(
+            **{
+                **data,
+                "citations": tuple(Citation.from_dict(item) for item in data["citations"]),
+                "retrieved": tuple(Evidence.from_dict(item) for item in data["retrieved"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    session_id: str
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """`query` is what is searched for: the question, rewritten with the history where it is a follow-up."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Answer text to append. Citation markers come whole (`[1]`), and only those that exist."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`notice`: code of something the user must know although it worked ("history_off"), else ""."""
+
+    turn: Turn
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """`code` as in knowledge.errors; `message` is safe to show; `turn` holds what was streamed, if anything was."""
+
+    code: str
+    message: str
+    hint: str
+    request_id: str
+    retryable: bool = False
+    turn: Turn | None = None
+
+
+Event = Started | Searching | Found | Token | Done | Failed
