@@ -121,5 +121,7 @@ def load_settings(**overrides: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         value = first.get("input")
-        shown = f"={value!r}" if isinstance(value, str | int | float) and "KEY" not in name and "URL" not in name else ""
+        shown = (
+            f"={value!r}" if isinstance(value, str | int | float) and "KEY" not in name and "URL" not in name else ""
+        )
         raise SettingsError(f"{name}{shown}: {reason}." if name else f"{reason}.") from exc
