@@ -1,0 +1,336 @@
+"""The only wiring: builds everything from the settings and starts it. `gakju` is this module's `main`.
+
+    gakju run               the page and its API (what `make run` does)
+    gakju ingest PATH…      documents into the index
+    gakju ask "QUESTION"    a question to the running app, from a terminal
+
+Exit codes: 0 done; 1 done in part; 2 wrong use or setting; 3 something it needs does not answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from settings import Settings, SettingsError, load_settings
+
+# Nothing is downloaded or reported at run time, whatever a library's default is.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import uvicorn
+
+from knowledge.database import Database, redact
+from knowledge.embedding import GakjuEmbedding, build_embedding
+from knowledge.errors import GakjuError
+from knowledge.lexemes import Analyzer
+from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.servers import EmbeddedServers
+from knowledge.store import IndexStore
+
+log = logging.getLogger("gakju")
+
+WATCH_EVERY_S = 2.0
+DRAIN_S = 3
+EXAMPLES = (
+    ("ko", "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"),
+    ("ko", "Gakju는 답을 못 찾으면 어떻게 하나요?"),
+    ("ko", "할당관세란 무엇인가요?"),
+    ("en", "What happens to the price of maize when the exchange rate falls?"),
+    ("en", "How do I connect a language model?"),
+    ("en", "What is basis?"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The open index and what works on it."""
+
+    servers: EmbeddedServers
+    db: Database
+    store: IndexStore
+    embedding: GakjuEmbedding
+    analyzer: Analyzer
+    where: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request with its URL
+        return int(arguments.command(settings, arguments))
+    except SettingsError as exc:
+        print(f"gakju: wrong setting: {exc}", file=sys.stderr)
+        return 2
+    except GakjuError as exc:
+        print(f"gakju: {exc.sentence()}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("\ngakju: stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gakju", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="start the page and its API")
+    run.set_defaults(command=_run)
+    ingest = commands.add_parser("ingest", help="put documents into the index")
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    ingest.add_argument("--collection", help="name of the collection (default: COLLECTION, else 'default')")
+    ingest.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    ingest.set_defaults(command=_ingest)
+    ask = commands.add_parser("ask", help="ask the running app; the conversation goes on until --new")
+    ask.add_argument("question", help="the question, in quotes")
+    ask.add_argument("--new", action="store_true", help="start a new conversation")
+    ask.add_argument("--url", help="where the app runs (default: http://HOST:PORT)")
+    ask.set_defaults(command=_ask)
+    return parser
+
+
+@contextmanager
+def open_index(settings: Settings) -> Iterator[Index]:
+    """Everything that ingesting and searching need, embedded servers included; closed again at the end.
+
+    Raises:
+        GakjuError: the database does not answer, an embedded server does not start, the index was built otherwise.
+    """
+    data_dir = settings.data_dir.absolute()
+    with ExitStack() as stack:
+        servers = stack.enter_context(EmbeddedServers(data_dir))
+        with ThreadPoolExecutor() as pool:  # loading the model and starting the database use different resources
+            embedding_job = pool.submit(_embedding, settings, data_dir)
+            url, where = settings.database_url, redact(settings.database_url)
+            if not url:
+                running = servers.postgres()
+                url, where = running.url, running.where
+            db = Database(url)
+            stack.callback(db.close)
+            db.open()
+            embedding = embedding_job.result()
+        stack.callback(embedding.close)
+        ensure_manifest(db, Manifest(embedding.spec.to_dict()))
+        yield Index(servers, db, IndexStore(db), embedding, Analyzer(), where)
+
+
+def _embedding(settings: Settings, data_dir: Path) -> GakjuEmbedding:
+    return build_embedding(
+        base_url=settings.embed_base_url,
+        model=settings.embed_model,
+        api_key=settings.embed_api_key.get_secret_value(),
+        query_prefix=settings.embed_query_prefix,
+        passage_prefix=settings.embed_passage_prefix,
+        cache_dir=data_dir / "cache",
+    )
+
+
+def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
+    with open_index(settings) as index:
+        return _ingest_paths(
+            settings,
+            index,
+            arguments.paths,
+            collection=arguments.collection or settings.collection,
+            as_json=arguments.json,
+        )
+
+
+def _ingest_paths(
+    settings: Settings,
+    index: Index,
+    paths: Sequence[Path],
+    *,
+    collection: str,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> int:
+    from ingest import cli
+    from ingest.ingestor import Ingestor
+
+    ingestor = Ingestor(
+        index.store,
+        index.embedding,
+        index.analyzer,
+        collection=collection,
+        chunk_tokens=settings.chunk_tokens,
+        max_file_bytes=settings.max_file_mb * 1_000_000,
+    )
+    return cli.run(ingestor, paths, as_json=as_json, quiet=quiet)
+
+
+def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
+    from web.terminal import ask
+
+    url = arguments.url or f"http://{settings.host}:{settings.port}"
+    return ask(url, arguments.question, session_file=settings.data_dir / "ask-session", new=arguments.new)
+
+
+def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    listener = _listen(settings)
+    with listener, open_index(settings) as index, ThreadPoolExecutor() as pool:
+        # The slow imports and the Korean model load while documents are checked.
+        page_code = pool.submit(__import__, "web.server")
+        words = pool.submit(index.analyzer.warm_up)
+        if settings.knowledge_dir.is_dir():
+            _ingest_paths(settings, index, [settings.knowledge_dir], collection=settings.collection, quiet=True)
+        else:
+            print(f"KNOWLEDGE_DIR {settings.knowledge_dir} is not a folder: nothing was ingested.", file=sys.stderr)
+        page_code.result()
+        words.result()
+        asyncio.run(_serve(settings, index, listener))
+    print("Stopped.")
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, taken before the slow start so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as exc:
+        listener.close()
+        raise SettingsError(
+            f"PORT={settings.port}: cannot listen on {settings.host}:{settings.port} ({exc.strerror}); "
+            "stop what uses it or choose another port."
+        ) from exc
+    return listener
+
+
+async def _serve(settings: Settings, index: Index, listener: socket.socket) -> None:
+    from pipelines.service import ChatService
+
+    with _service(settings, index) as (service, notes):
+        assert isinstance(service, ChatService)
+        server = _Server(await _page(settings, index, service, listener))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.handle_exit, number, None)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        watching = asyncio.create_task(_watch(index.servers))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if server.started:
+            await _print_ready(settings, service, listener, notes)
+        await serving
+        watching.cancel()
+
+
+@contextmanager
+def _service(settings: Settings, index: Index) -> Iterator[tuple[object, dict[str, str]]]:
+    from pipelines.quote import QuoteLLM
+
+    from knowledge.search import Searcher
+    from pipelines import llm as chat
+    from pipelines.chatlog import ChatLog
+    from pipelines.gate import Gate
+    from pipelines.memory import SessionMemory, connect
+    from pipelines.retriever import EvidenceRetriever
+    from pipelines.service import ChatService, Parts
+
+    url, where = settings.redis_url, redact(settings.redis_url)
+    if not url:
+        running = index.servers.redis()
+        url, where = running.url, running.where
+    sessions = SessionMemory(connect(url), ttl_s=settings.session_ttl_hours * 3600)
+    searcher = Searcher(index.db, dimension=index.embedding.spec.dimension)
+    model = (
+        chat.connect(
+            base_url=settings.llm_base_url,
+            model=settings.llm_model,
+            api_key=settings.llm_api_key.get_secret_value(),
+            temperature=settings.llm_temperature,
+            max_tokens=settings.llm_max_tokens,
+            timeouts=chat.Timeouts(
+                connect_s=settings.llm_connect_timeout_s,
+                first_token_s=settings.llm_first_token_timeout_s,
+                idle_s=settings.llm_idle_timeout_s,
+                total_s=settings.llm_total_timeout_s,
+            ),
+        )
+        if settings.llm_base_url
+        else QuoteLLM(index.embedding, index.analyzer, idf=searcher.idf)
+    )
+    spec = index.embedding.spec
+    embedding = f"{spec.name} ({spec.dimension} numbers, {settings.embed_base_url or 'bundled'})"
+    parts = Parts(
+        db=index.db,
+        store=index.store,
+        retriever=EvidenceRetriever(searcher, index.embedding, index.analyzer, top_k=settings.top_k),
+        analyzer=index.analyzer,
+        llm=model,
+        gate=Gate.load(spec.name),
+        sessions=sessions,
+        chat_log=ChatLog(settings.data_dir.absolute() / "logs" / "chat.jsonl"),
+    )
+    notes = {"database": index.where, "memory": where, "embedding": embedding}
+    try:
+        yield ChatService(parts, where=notes, max_message_chars=settings.max_message_chars), notes
+    finally:
+        sessions.close()
+
+
+async def _page(settings: Settings, index: Index, service: object, listener: socket.socket) -> uvicorn.Config:
+    import secrets
+
+    from web.server import build_app
+
+    secret = index.store.shared_secret("cookie_secret", secrets.token_urlsafe(32))
+    app = build_app(service, secret=secret, examples=EXAMPLES)  # type: ignore[arg-type]
+    return uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=DRAIN_S, server_header=False)
+
+
+class _Server(uvicorn.Server):
+    """Ends by returning: uvicorn's own would re-raise the signal and so leave the embedded servers running."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
+
+
+async def _watch(servers: EmbeddedServers) -> None:
+    """Bring an embedded server back that died."""
+    while True:
+        await asyncio.sleep(WATCH_EVERY_S)
+        try:
+            await asyncio.to_thread(servers.ensure)
+        except GakjuError as exc:
+            log.error("%s", exc.sentence())
+
+
+async def _print_ready(settings: Settings, service: object, listener: socket.socket, notes: dict[str, str]) -> None:
+    from pipelines.service import ChatService
+
+    assert isinstance(service, ChatService)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    health = await service.health()
+    about = await service.about()
+    if about.is_quoting:
+        answers = "quote mode, no language model connected (set LLM_BASE_URL=http://127.0.0.1:8001/v1)"
+    else:
+        answers = f"{about.llm} at {settings.llm_base_url}"
+    down = {"llm": "does not answer yet", "memory": "DOES NOT ANSWER: conversations are not kept", "database": "DOWN"}
+    lines = {"database": notes["database"], "memory": notes["memory"], "embedding": notes["embedding"], "llm": answers}
+    print(f"\nReady: http://{host}:{listener.getsockname()[1]}")
+    for name, line in lines.items():
+        trouble = f"  ({down[name]})" if health.get(name) == "down" else ""
+        print(f"  {name:10} {line}{trouble}")
+    print(
+        f"  {'knowledge':10} {about.documents} documents, {about.chunks} chunks. Ctrl-C stops everything.\n", flush=True
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

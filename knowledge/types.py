@@ -71,11 +71,13 @@ class Chunk:
 class Document:
     """One file of one collection. `path` is its identity there: relative, NFC, with forward slashes.
 
-    `content_hash` is the SHA-256 of the file's bytes (hex); it decides skip or replace.
+    `content_hash` is the SHA-256 of the file's bytes (hex); it decides skip or replace. `origin` is the file's absolute
+    path where it was read: two different files may not silently share one `path`.
     """
 
     collection: str
     path: str
+    origin: str
     content_hash: str
     size_bytes: int
     title: str

@@ -1,0 +1,104 @@
+"""CSV and TSV: every row becomes a block that reads on its own, with its column names. Knows nothing about chunks.
+
+Narrow rows ("month: 2024-01 · price: 201") are blocks of kind "table", which may be put together; rows of prose
+("question: …" and "answer: …" on lines) are blocks of kind "row", found under their first value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections import Counter
+from itertools import islice
+
+from ingest.readers.builder import DocumentBuilder
+from ingest.readers.decoding import decode
+from knowledge.errors import ReadFailed
+from knowledge.types import ParsedDocument, Place
+
+_DELIMITERS = ",\t;|"
+_SNIFFED_ROWS = 50
+_SNIFFED_CHARS = 65_536
+_PROSE_ROW_CHARS = 80
+_NUMBER = re.compile(r"[-+(]?[₩$€£]? ?\d[\d,.]*\)? ?[%원]?")
+_SPACES = re.compile(r"\s+")
+_BLANK_LINES = re.compile(r"\s*\n\s*")
+
+Row = tuple[int, list[str]]
+
+
+def read_table(data: bytes, *, name: str) -> ParsedDocument:
+    """Raises: ReadFailed ("encoding", "unsupported", "damaged", "empty")."""
+    text = decode(data, name=name)
+    rows = _rows(text, _delimiter(text, name), name)
+    if not rows:
+        raise ReadFailed(f"{name} has no rows.", reason="empty", hint="Remove it, or save it again with content.")
+    header, rows = _split_header(rows)
+    builder = DocumentBuilder()
+    prose = sum(_rendered_chars(cells) for _, cells in rows) > _PROSE_ROW_CHARS * len(rows)
+    for number, cells in rows:
+        place = Place(rows=(number, number))
+        pairs = [(_label(header, column), value) for column, value in enumerate(cells) if value.strip()]
+        if prose:
+            lines = [f"{label}: {_BLANK_LINES.sub(chr(10), value.strip())}" for label, value in pairs]
+            builder.block("\n".join(lines), kind="row", place=place, heading=(pairs[0][1],))
+        else:
+            line = " · ".join(f"{label}: {_SPACES.sub(' ', value.strip())}" for label, value in pairs)
+            builder.block(line, kind="table", place=place, separator="\n")
+    return builder.build(name=name)
+
+
+def _delimiter(text: str, name: str) -> str:
+    """The mark that cuts the first rows into most, and equally many, cells.
+
+    csv.Sniffer guesses quotes by regular expressions that backtrack without end on hostile input.
+    """
+    if name.lower().endswith(".tsv"):
+        return "\t"
+    sample = text[:_SNIFFED_CHARS]
+
+    def fit(delimiter: str) -> tuple[float, int]:
+        csv.field_size_limit(sys.maxsize)
+        widths = Counter(len(row) for row in islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SNIFFED_ROWS))
+        widths.pop(0, None)
+        if not widths:
+            return 0.0, 0
+        width, times = widths.most_common(1)[0]
+        return (times / widths.total() if width > 1 else 0.0), width
+
+    return max(_DELIMITERS, key=fit)
+
+
+def _rows(text: str, delimiter: str, name: str) -> list[Row]:
+    """Rows that are not blank, each with its number among all rows, from 0."""
+    csv.field_size_limit(sys.maxsize)  # a cell is bounded by the file, which is bounded already
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(number, cells) for number, cells in enumerate(reader) if any(cell.strip() for cell in cells)]
+    except csv.Error as exc:
+        raise ReadFailed(
+            f"{name} breaks off at line {reader.line_num} ({exc}).", reason="damaged", hint="Save it as CSV again."
+        ) from exc
+
+
+def _split_header(rows: list[Row]) -> tuple[list[str], list[Row]]:
+    """Column names and data rows counted from 1. Names are words: a first row with a number in it is data."""
+    first_number, first = rows[0]
+    cells = [_SPACES.sub(" ", cell).strip() for cell in first]
+    filled = [cell for cell in cells if cell]
+    is_header = (
+        len(rows) > 1 and len(set(filled)) == len(filled) and not any(_NUMBER.fullmatch(cell) for cell in filled)
+    )
+    if is_header:
+        return cells, [(number - first_number, row) for number, row in rows[1:]]
+    return [], [(number - first_number + 1, row) for number, row in rows]
+
+
+def _label(header: list[str], column: int) -> str:
+    return header[column] if column < len(header) and header[column] else f"column {column + 1}"
+
+
+def _rendered_chars(cells: list[str]) -> int:
+    return sum(len(cell) for cell in cells)

@@ -1,0 +1,151 @@
+"""The only way to PostgreSQL: a connection pool that says plainly when the database is away, and the migrations.
+
+Knows nothing about documents or search.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from knowledge.errors import DatabaseUnavailable, GakjuError
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_MIGRATION_LOCK = 0x67616B6A75  # "gakju": any process that migrates holds this advisory lock
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+
+
+class Database:
+    """A pool of at most `max_size` connections. Use `with db.connection() as conn:`, one transaction a block.
+
+    `search_ef`: candidates that HNSW keeps while it searches; must be at least the number of results asked for.
+    """
+
+    def __init__(self, url: str, *, max_size: int = 8, connect_timeout_s: float = 5.0, search_ef: int = 120) -> None:
+        self._url = url
+        self._where = redact(url)
+        self._connect_timeout_s = connect_timeout_s
+        self._search_ef = search_ef
+        self._pool: ConnectionPool | None = None
+        self._max_size = max_size
+
+    def open(self) -> None:
+        """Connect, bring the schema up to date, fill the pool.
+
+        Raises:
+            DatabaseUnavailable: no connection.
+            GakjuError: the schema is newer than this program, or pgvector is missing.
+        """
+        if self._pool is not None:
+            return
+        try:
+            with psycopg.connect(self._url, autocommit=True, connect_timeout=int(self._connect_timeout_s)) as conn:
+                migrate(conn)
+        except _UNREACHABLE as exc:
+            raise self._unavailable(exc) from exc
+        self._pool = ConnectionPool(
+            self._url,
+            min_size=1,
+            max_size=self._max_size,
+            open=True,
+            timeout=self._connect_timeout_s,
+            reconnect_timeout=0,  # fail each request quickly; the next one tries again
+            configure=self._configure,
+            check=ConnectionPool.check_connection,
+            kwargs={"connect_timeout": int(self._connect_timeout_s)},
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """A connection in a transaction: committed at the end of the block, rolled back on an exception.
+
+        Raises:
+            DatabaseUnavailable: no connection within the timeout, or it was lost on the way.
+        """
+        if self._pool is None:
+            raise DatabaseUnavailable(f"Not connected to {self._where}.", hint="Open the database first.")
+        try:
+            with self._pool.connection() as conn:
+                yield conn
+        except _UNREACHABLE as exc:
+            raise self._unavailable(exc) from exc
+
+    def ping(self) -> None:
+        """One round trip.
+
+        Raises:
+            DatabaseUnavailable: as `connection`.
+        """
+        with self.connection() as conn:
+            conn.execute("SELECT 1")
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _configure(self, conn: psycopg.Connection) -> None:
+        register_vector(conn)
+        conn.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self._search_ef),))
+        # With a filter HNSW alone returns too few rows; strict order keeps the ranking exact (pgvector >= 0.8).
+        conn.execute("SELECT set_config('hnsw.iterative_scan', 'strict_order', false)")
+        conn.execute("SET jit = off")  # compiling costs more than these queries take
+        conn.commit()
+
+    def _unavailable(self, exc: Exception) -> DatabaseUnavailable:
+        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+        log.warning("database unavailable: %s", reason)
+        return DatabaseUnavailable(
+            f"The database at {self._where} does not answer.",
+            hint="Check that PostgreSQL runs and DATABASE_URL is right.",
+        )
+
+
+def redact(url: str) -> str:
+    """`url` without its password and query, for messages."""
+    return re.sub(r"//([^:@/]*):[^@/]*@", r"//\1:***@", url).split("?", 1)[0]
+
+
+def migrate(conn: psycopg.Connection) -> None:
+    """Apply the numbered files of migrations/ that this database has not seen, each in its own transaction.
+
+    Safe when several processes start at once, and after a kill: a half-applied migration rolls back.
+    """
+    files = sorted(MIGRATIONS.glob("[0-9]*.sql"))
+    newest = int(files[-1].name.split("_")[0])
+    conn.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+    try:
+        conn.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version "
+            "(version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        row = conn.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        current = row[0] if row else 0
+        if current > newest:
+            raise GakjuError(
+                f"The database has schema version {current}, this program knows up to {newest}.",
+                hint="Start the newer version of Gakju, or use another database.",
+            )
+        for file in files[current:]:
+            version = int(file.name.split("_")[0])
+            with conn.transaction():
+                conn.execute(file.read_text(encoding="utf-8").encode())
+                conn.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
+            log.info("database schema: applied %s", file.name)
+    except psycopg.errors.FeatureNotSupported as exc:
+        raise GakjuError(
+            "PostgreSQL has no pgvector extension (version 0.8 or newer is needed).",
+            hint="Install pgvector on that server, or unset DATABASE_URL to use the embedded one.",
+        ) from exc
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))

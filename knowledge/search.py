@@ -1,0 +1,211 @@
+"""Search over the index: by meaning (embedding), by words (BM25), fused by score. One question, one ranked list.
+
+Meaning: cosine similarity through the HNSW index. Words: candidates are the chunks that hold one of the question's
+rarer lexemes (GIN), scored exactly with BM25 by an inner product. Fusion: each leg's scores are scaled to 0..1 over
+its own results and averaged; that beat rank fusion on seven Korean and English sets (.791 against .786 nDCG@10).
+Knows nothing about models: it takes an embedding and lexemes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector, SparseVector
+from psycopg import sql
+
+from knowledge.database import Database
+from knowledge.store import TERM_SPACE
+from knowledge.types import Evidence, Place, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Evidence in rank order, and what both legs say about the whole search (for the decision to refuse).
+
+    `words_share`: the best BM25 score as a share of what a chunk with all the question's words could reach, 0..1.
+    """
+
+    evidence: tuple[Evidence, ...]
+    words_share: float = 0.0
+
+
+class Searcher:
+    """Searches `collections` (None: all). `candidates`: results each leg contributes to the fusion.
+
+    `posting_budget`: chunks that the words leg looks at, at most, unless its rarest lexeme alone has more.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        dimension: int,
+        candidates: int = 100,
+        posting_budget: int = 30_000,
+        meaning_weight: float = 0.5,
+    ) -> None:
+        if not 0 <= meaning_weight <= 1:
+            raise ValueError(f"meaning_weight is {meaning_weight}, must be 0..1")
+        self._db = db
+        self._candidates = candidates
+        self._budget = posting_budget
+        self._weight = meaning_weight
+        self._meaning_sql = sql.SQL(
+            "SELECT id, -(embedding::halfvec({d}) <#> %(q)s::halfvec({d})) FROM chunks "
+            "WHERE %(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s) "
+            "ORDER BY embedding::halfvec({d}) <#> %(q)s::halfvec({d}) LIMIT %(limit)s"
+        ).format(d=sql.Literal(dimension))
+
+    def search(
+        self,
+        embedding: np.ndarray,
+        lexemes: Mapping[str, float],
+        *,
+        top_k: int,
+        collections: Sequence[str] | None = None,
+    ) -> Found:
+        """The `top_k` best chunks. `embedding`: float32 (dimension,), normalised; `lexemes`: the
+        question's words with their weights (1 counts fully).
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+        """
+        with self._db.connection() as conn:
+            ids = _collection_ids(conn, collections)
+            meaning = self._by_meaning(conn, embedding, ids)
+            words, ceiling = self._by_words(conn, lexemes, ids)
+            scores = fuse(meaning, words, meaning_weight=self._weight)
+            best = sorted(scores, key=lambda key: (-scores[key].fused, key))[:top_k]
+            evidence = _load(conn, best, scores)
+        share = max(words.values(), default=0.0) / ceiling if ceiling else 0.0
+        return Found(evidence, min(share, 1.0))
+
+    def idf(self, lexemes: Sequence[str]) -> dict[str, float]:
+        """BM25's inverse document frequency of each lexeme over the whole index; unknown ones get the highest."""
+        with self._db.connection() as conn:
+            total, rows = _frequencies(conn, list(lexemes), None)
+        frequency = {term: count for term, _, count in rows}
+        return {term: _idf(frequency.get(term, 0), total) for term in lexemes}
+
+    def _by_meaning(self, conn: psycopg.Connection, embedding: np.ndarray, ids: list[int] | None) -> dict[UUID, float]:
+        values = {"q": HalfVector(embedding), "collections": ids, "limit": self._candidates}
+        return dict(conn.execute(self._meaning_sql, values).fetchall())
+
+    def _by_words(
+        self, conn: psycopg.Connection, lexemes: Mapping[str, float], ids: list[int] | None
+    ) -> tuple[dict[UUID, float], float]:
+        total, rows = _frequencies(conn, list(lexemes), ids)
+        idf = {term_id: _idf(count, total) * lexemes[term] for term, term_id, count in rows}
+        known = {term for term, _, _ in rows}
+        # Words that stand nowhere count too: a question of unknown words is not answered by its one common word.
+        ceiling = sum(idf.values()) + sum(
+            _idf(0, total) * weight for term, weight in lexemes.items() if term not in known
+        )
+        if not rows:
+            return {}, ceiling
+        found = conn.execute(
+            "SELECT id, -(term_weights <#> %(q)s) AS score FROM chunks WHERE term_ids && %(rare)s::int[] "
+            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
+            "ORDER BY score DESC, id LIMIT %(limit)s",
+            {
+                "q": SparseVector(idf, TERM_SPACE),
+                "rare": self._rare([(term_id, count) for _, term_id, count in rows]),
+                "collections": ids,
+                "limit": self._candidates,
+            },
+        ).fetchall()
+        return dict(found), ceiling
+
+    def _rare(self, frequencies: Sequence[tuple[int, int]]) -> list[int]:
+        """The rarest terms whose postings together stay within the budget; always at least one."""
+        chosen: list[int] = []
+        spent = 0
+        for term_id, count in sorted(frequencies, key=lambda item: (item[1], item[0])):
+            spent += count
+            if chosen and spent > self._budget:
+                break
+            chosen.append(term_id)
+        return chosen
+
+
+def fuse(meaning: Mapping[UUID, float], words: Mapping[UUID, float], *, meaning_weight: float) -> dict[UUID, Scores]:
+    """Weighted mean of both legs' scores, each scaled to 0..1 over its own results; a miss counts 0."""
+    scaled_meaning, scaled_words = _min_max(meaning), _min_max(words)
+    return {
+        key: Scores(
+            meaning=meaning.get(key),
+            words=words.get(key),
+            fused=meaning_weight * scaled_meaning.get(key, 0.0) + (1 - meaning_weight) * scaled_words.get(key, 0.0),
+        )
+        for key in {*meaning, *words}
+    }
+
+
+def _min_max(scores: Mapping[UUID, float]) -> dict[UUID, float]:
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    return {key: (value - low) / (high - low) if high > low else 1.0 for key, value in scores.items()}
+
+
+def _idf(chunks_with_term: int, total: int) -> float:
+    return math.log(1 + (total - chunks_with_term + 0.5) / (chunks_with_term + 0.5))
+
+
+def _collection_ids(conn: psycopg.Connection, names: Sequence[str] | None) -> list[int] | None:
+    if names is None:
+        return None
+    return [row[0] for row in conn.execute("SELECT id FROM collections WHERE name = ANY(%s)", (list(names),))]
+
+
+def _frequencies(
+    conn: psycopg.Connection, lexemes: list[str], ids: list[int] | None
+) -> tuple[int, list[tuple[str, int, int]]]:
+    """Number of chunks, and (lexeme, term id, chunks that hold it) for those that occur."""
+    row = conn.execute(
+        "SELECT coalesce(sum(chunks), 0)::bigint FROM collections WHERE %(ids)s::int[] IS NULL OR id = ANY(%(ids)s)",
+        {"ids": ids},
+    ).fetchone()
+    rows = conn.execute(
+        "SELECT t.term, t.id, sum(c.chunks)::bigint FROM terms t JOIN term_counts c ON c.term_id = t.id "
+        "WHERE t.term = ANY(%(terms)s) AND (%(ids)s::int[] IS NULL OR c.collection_id = ANY(%(ids)s)) "
+        "GROUP BY t.term, t.id HAVING sum(c.chunks) > 0",
+        {"terms": lexemes, "ids": ids},
+    ).fetchall()
+    return (int(row[0]) if row else 0), rows
+
+
+def _load(conn: psycopg.Connection, ids: Sequence[UUID], scores: Mapping[UUID, Scores]) -> tuple[Evidence, ...]:
+    rows = conn.execute(
+        "SELECT k.id, k.document_id, c.name, d.path, d.title, k.heading, k.place, k.start_char, k.end_char, k.text, "
+        "k.language FROM chunks k JOIN documents d ON d.id = k.document_id JOIN collections c ON c.id = k.collection_id "
+        "WHERE k.id = ANY(%s)",
+        (list(ids),),
+    ).fetchall()
+    by_id = {row[0]: row for row in rows}
+    evidence = []
+    for rank, key in enumerate((key for key in ids if key in by_id), start=1):
+        _, document_id, collection, path, title, heading, place, start, end, text, language = by_id[key]
+        evidence.append(
+            Evidence(
+                chunk_id=str(key),
+                document_id=str(document_id),
+                collection=collection,
+                path=path,
+                title=title,
+                heading=tuple(heading),
+                place=Place.from_dict(place),
+                start=start,
+                end=end,
+                text=text,
+                language=language,
+                scores=scores[key],
+                rank=rank,
+            )
+        )
+    return tuple(evidence)

@@ -1,0 +1,299 @@
+"""One turn of the conversation, as it flows: remember, rewrite, retrieve, prompt, stream, cite, remember.
+
+`FootnoteChatEngine` is a LlamaIndex chat engine over our retriever and memory; `events` is the same turn told step by
+step, which is what the page and the API show. A turn that began is always finished: complete, interrupted (what was
+streamed is kept) or failed. Knows nothing about pages, owners or where anything runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine, StreamingAgentChatResponse
+from llama_index.core.llms import LLM, ChatMessage, ChatResponse
+
+from knowledge.errors import GakjuError, LLMInterrupted, MemoryUnavailable
+from knowledge.lexemes import Analyzer
+from pipelines.chat_memory import RedisMemory, new_turn, to_messages
+from pipelines.citations import CitationStream, make_citations
+from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
+from pipelines.gate import Gate
+from pipelines.memory import LEASE_S, SessionMemory
+from pipelines.prompt import NO_ANSWER, answer_language, build_messages, is_refusal
+from pipelines.quote import QuoteLLM
+from pipelines.retriever import EvidenceRetriever, to_node
+from pipelines.rewrite import rewrite
+
+log = logging.getLogger(__name__)
+
+
+class FootnoteChatEngine(BaseChatEngine):
+    """Answers within one session. `sessions`: None keeps no history (Redis is away), which `Done.notice` then says."""
+
+    def __init__(
+        self,
+        retriever: EvidenceRetriever,
+        llm: LLM,
+        analyzer: Analyzer,
+        gate: Gate,
+        *,
+        sessions: SessionMemory | None,
+        session_id: str,
+        history_turns: int = 6,
+    ) -> None:
+        self._retriever = retriever
+        self._llm = llm
+        self._analyzer = analyzer
+        self._gate = gate
+        self._sessions = sessions
+        self._session_id = session_id
+        self._history_turns = history_turns
+        self.last_turn: Turn | None = None  # how far the latest turn came, for whoever stopped listening
+
+    async def events(self, question: str, *, request_id: str = "") -> AsyncGenerator[Event, None]:
+        """The turn for `question`. Dependency errors come as `Failed`, not as exceptions.
+
+        Closing the generator stops the model and stores what was streamed as interrupted.
+        """
+        run = _Run(self, new_turn(self._session_id, question))
+        try:
+            async with aclosing(run.steps()) as steps:
+                async for event in steps:
+                    yield event
+        except GakjuError as exc:
+            turn = await run.fail(exc.code, interrupted=isinstance(exc, LLMInterrupted))
+            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, turn)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.last_turn = await asyncio.shield(run.fail("stopped", interrupted=True))
+            raise
+        except Exception:  # the user gets a sentence and a request id, the log gets the trace
+            log.exception("turn failed, request %s", request_id)
+            turn = await run.fail("internal", interrupted=False)
+            yield Failed("internal", "Something went wrong on our side.", "Try again.", request_id, True, turn)
+
+    # --- the LlamaIndex chat engine ------------------------------------------------------------------------------
+
+    async def achat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
+        """The whole answer. `chat_history` is not taken: this engine's history is its session's.
+
+        Raises:
+            GakjuError: the turn failed or was interrupted.
+        """
+        _refuse_foreign_history(chat_history)
+        async with aclosing(self.events(message)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise GakjuError(event.message, hint=event.hint)
+                if isinstance(event, Done):
+                    return _to_response(event.turn)
+        raise GakjuError("The turn ended without an answer.")
+
+    async def astream_chat(
+        self, message: str, chat_history: list[ChatMessage] | None = None
+    ) -> StreamingAgentChatResponse:
+        """The answer as LlamaIndex streams it; the turn runs while the stream is read."""
+        _refuse_foreign_history(chat_history)
+        response = StreamingAgentChatResponse(is_writing_to_memory=False)
+
+        async def stream() -> AsyncGenerator[ChatResponse, None]:
+            text = ""
+            async with aclosing(self.events(message)) as events:
+                async for event in events:
+                    if isinstance(event, Found):
+                        response.source_nodes = [to_node(item) for item in event.evidence]
+                    elif isinstance(event, Token):
+                        text += event.text
+                        yield ChatResponse(message=ChatMessage(role="assistant", content=text), delta=event.text)
+                    elif isinstance(event, Failed):
+                        raise GakjuError(event.message, hint=event.hint)
+
+        response.achat_stream = stream()
+        # Someone must fill the queue that LlamaIndex's readers wait on; our own events already write the memory.
+        response.awrite_response_to_history_task = asyncio.create_task(
+            response.awrite_response_to_history(_NoMemory(self._memory()))
+        )
+        return response
+
+    def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
+        return asyncio.run(self.achat(message, chat_history))
+
+    def stream_chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> StreamingAgentChatResponse:
+        answer = self.chat(message, chat_history)
+
+        def whole() -> Any:
+            yield ChatResponse(message=ChatMessage(role="assistant", content=answer.response), delta=answer.response)
+
+        response = StreamingAgentChatResponse(chat_stream=whole(), source_nodes=answer.source_nodes)
+        response.write_response_to_history(_NoMemory(self._memory()))
+        return response
+
+    def reset(self) -> None:
+        if self._sessions:
+            self._memory().reset()
+
+    @property
+    def chat_history(self) -> list[ChatMessage]:
+        return self._memory().get_all() if self._sessions else []
+
+    def _memory(self) -> RedisMemory:
+        assert self._sessions is not None
+        return RedisMemory(self._sessions, self._session_id, last_turns=self._history_turns)
+
+
+class _Run:
+    """The state of one turn while it runs."""
+
+    def __init__(self, engine: FootnoteChatEngine, turn: Turn) -> None:
+        self._engine = engine
+        self._sessions = engine._sessions
+        self._started = time.perf_counter()
+        self._stored = False
+        self._lease: asyncio.Task[None] | None = None
+        self._citations: CitationStream | None = None
+        self.turn = turn
+        self.notice = ""
+
+    async def steps(self) -> AsyncGenerator[Event, None]:
+        engine = self._engine
+        history = await self._begin()
+        yield Started(self.turn.session_id, self.turn.turn_id)
+        rewriter = None if isinstance(engine._llm, QuoteLLM) else engine._llm
+        query = await rewrite(self.turn.question, history, llm=rewriter, analyzer=engine._analyzer)
+        self._update(search_query=query.text)
+        yield Searching(query.text)
+        found = await engine._retriever.asearch(query)
+        self._update(retrieved=found.evidence)
+        self._mark("search")
+        yield Found(found.evidence)
+        if not engine._gate.passes(found):
+            sentence = NO_ANSWER[answer_language(self.turn.question, found.evidence)]
+            self._update(answer=sentence, refused=True)
+            yield Token(sentence)
+        else:
+            messages = build_messages(self.turn.question, query.text, found.evidence, to_messages(history))
+            async with aclosing(self._answer(messages)) as tokens:
+                async for token in tokens:
+                    yield token
+        await self._complete()
+        yield Done(self.turn, self.notice)
+
+    async def _begin(self) -> list[Turn]:
+        if self._sessions is None:
+            self.notice = "history_off"
+            return []
+        try:
+            history = await asyncio.to_thread(
+                self._sessions.turns, self.turn.session_id, last=self._engine._history_turns
+            )
+            await asyncio.to_thread(self._sessions.begin, self.turn)
+        except MemoryUnavailable:
+            self.notice = "history_off"
+            return []
+        self._stored = True
+        self._lease = asyncio.create_task(self._keep_alive(self._sessions))
+        return history
+
+    async def _answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Token, None]:
+        citations = self._citations = CitationStream(self.turn.retrieved)
+        response: ChatResponse | None = None
+        stream = await self._engine._llm.astream_chat(messages)
+        async with aclosing(stream):  # type: ignore[type-var]
+            async for response in stream:
+                text = citations.feed(response.delta or "")
+                if text:
+                    self._mark("first_token", once=True)
+                    self._update(answer=self.turn.answer + text)
+                    yield Token(text)
+        rest = citations.close()
+        if rest:
+            self._update(answer=self.turn.answer + rest)
+            yield Token(rest)
+        if not self.turn.answer.strip():
+            raise LLMInterrupted("The language model ended without an answer.", hint="Ask again.")
+        facts = response.additional_kwargs if response else {}
+        if facts.get("finish_reason") == "length":
+            self.notice = self.notice or "cut_short"
+        self._update(refused=is_refusal(self.turn.answer), usage=facts.get("usage", {}))
+
+    async def _cite(self) -> None:
+        """Footnotes of what was streamed, whole or not: a `[1]` that a reader sees always opens."""
+        if self._citations is None:
+            return
+        cited = self._citations.cited
+        self._update(
+            citations=await asyncio.to_thread(
+                make_citations, self.turn.answer, self.turn.retrieved, cited, analyzer=self._engine._analyzer
+            ),
+            dropped_citations=self._citations.dropped,
+        )
+
+    async def _complete(self) -> None:
+        await self._cite()
+        self._mark("total")
+        self._update(status="complete", llm=self._engine._llm.metadata.model_name)
+        await self._finish()
+
+    async def fail(self, code: str, *, interrupted: bool) -> Turn:
+        """Store how far the turn came; an answer that had begun is interrupted, whatever broke it."""
+        await self._cite()
+        self._mark("total")
+        kept = interrupted or bool(self.turn.answer)
+        self._update(status="interrupted" if kept else "failed", error=code, llm=self._engine._llm.metadata.model_name)
+        await self._finish()
+        return self.turn
+
+    async def _finish(self) -> None:
+        if self._lease:
+            self._lease.cancel()
+            self._lease = None
+        if self._stored and self._sessions:
+            self._stored = False
+            await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
+
+    async def _keep_alive(self, sessions: SessionMemory) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            await self._remember(lambda memory: asyncio.to_thread(memory.keep_alive, self.turn))
+
+    async def _remember(self, write: Callable[[SessionMemory], Awaitable[None]]) -> None:
+        assert self._sessions is not None
+        try:
+            await write(self._sessions)
+        except GakjuError as exc:  # the answer is there; that it could not be kept is said, not hidden
+            log.warning("turn %s not stored: %s", self.turn.turn_id, exc)
+            self.notice = "history_off"
+
+    def _update(self, **changes: Any) -> None:
+        self.turn = replace(self.turn, **changes)
+
+    def _mark(self, phase: str, *, once: bool = False) -> None:
+        if not (once and phase in self.turn.timings):
+            elapsed_ms = round((time.perf_counter() - self._started) * 1000, 1)
+            self._update(timings={**self.turn.timings, f"{phase}_ms": elapsed_ms})
+
+
+class _NoMemory(RedisMemory):
+    """Reads as the session's memory, takes nothing in: the turn writes itself."""
+
+    def __init__(self, memory: RedisMemory) -> None:
+        super().__init__(memory._sessions, memory.session_id, last_turns=memory.last_turns)
+
+    def put(self, message: ChatMessage) -> None:
+        return
+
+
+def _refuse_foreign_history(chat_history: list[ChatMessage] | None) -> None:
+    if chat_history:
+        raise ValueError("chat_history is not taken: put earlier turns into the session's memory (RedisMemory.set)")
+
+
+def _to_response(turn: Turn) -> AgentChatResponse:
+    return AgentChatResponse(
+        response=turn.answer, source_nodes=[to_node(item) for item in turn.retrieved], metadata=turn.to_dict()
+    )

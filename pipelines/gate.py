@@ -1,0 +1,45 @@
+"""Whether what was found can carry an answer at all. It refuses the hopeless; the answerer refuses near misses.
+
+A logistic model over the best cosine similarity and the share of the question's word weight that one passage covers.
+Its numbers stand in gate.json, fitted by `python -m eval.fit_gate` on development questions with and without their
+passage; cosine alone separates far worse (no fixed threshold holds across collections).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from knowledge.search import Found
+
+GATE_FILE = Path(__file__).with_name("gate.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`probability` = 1 / (1 + exp(-(bias + meaning·cosine + words·share))); below `threshold` is a refusal."""
+
+    bias: float
+    meaning: float
+    words: float
+    threshold: float
+    embedding: str  # the embedding it was fitted with: cosine scales differ from model to model
+
+    @classmethod
+    def load(cls, embedding: str, file: Path = GATE_FILE) -> Gate:
+        """The fitted gate, or for another embedding one that goes by words alone."""
+        gate = cls(**json.loads(file.read_text(encoding="utf-8")))
+        return gate if gate.embedding == embedding else WORDS_ONLY
+
+    def passes(self, found: Found) -> bool:
+        return bool(found.evidence) and self.probability(found) >= self.threshold
+
+    def probability(self, found: Found) -> float:
+        cosine = max((item.scores.meaning for item in found.evidence if item.scores.meaning is not None), default=0.0)
+        return 1 / (1 + math.exp(-(self.bias + self.meaning * cosine + self.words * found.words_share)))
+
+
+# Every embedding's cosine means something else; a question none of whose words occur is refused only by the answerer.
+WORDS_ONLY = Gate(bias=0.0, meaning=0.0, words=1.0, threshold=0.0, embedding="")

@@ -1,0 +1,80 @@
+"""What to search for: the question alone, or a follow-up completed from the conversation.
+
+With a language model connected, it writes the standalone question. Without one (and if it fails), a question that cannot
+stand alone is searched together with the one before it: on multi-turn questions the last two user turns found the
+passage more often than the last alone or all of them (R@5 .903, .858, .841).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llama_index.core.llms import LLM
+
+from knowledge.errors import LLMError
+from knowledge.lexemes import Analyzer
+from pipelines.chat_memory import to_messages
+from pipelines.events import Turn
+from pipelines.prompt import build_condense_messages
+
+log = logging.getLogger(__name__)
+
+CONTEXT_WEIGHT = 0.5  # of a word that stands only in the previous question
+_SHORT_QUESTION_WORDS = 2
+_MAX_REWRITTEN_CHARS = 500
+_REFERS_BACK = re.compile(
+    r"^\s*(그럼|그러면|그렇다면|그래서|그런데|근데|그리고|또는|또|반대로|왜|더|"
+    r"(and|but|so|then|also|why|what about|how about|what if|and what|or)\b)"
+    r"|(?<![가-힣])(그건|그게|그것|이건|이것|그거|거기|여기|그때|그 경우|이 경우|위의|앞의|방금)"
+    r"|\b(it|its|they|them|their|that one|this one|those|these|the same|former|latter|above)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """`question` is what is asked now; `context` what it may lean on, "" if it stands alone."""
+
+    question: str
+    context: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.context} {self.question}".strip()
+
+    def weigh(self, question: Mapping[str, int], context: Mapping[str, int]) -> dict[str, float]:
+        """Lexemes of both with the weight that each has in the words leg."""
+        return dict.fromkeys(context, CONTEXT_WEIGHT) | dict.fromkeys(question, 1.0)
+
+
+async def rewrite(
+    question: str, history: Sequence[Turn], *, llm: LLM | None, analyzer: Analyzer, timeout_s: float = 10.0
+) -> SearchQuery:
+    """The search query for `question` after `history`. `llm`: None completes follow-ups by rule."""
+    previous = next((turn.question for turn in reversed(history) if turn.question), "")
+    if not previous:
+        return SearchQuery(question)
+    if llm is not None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await llm.achat(build_condense_messages(question, to_messages(list(history))))
+            rewritten = " ".join((answer.message.content or "").split())
+            if 0 < len(rewritten) <= _MAX_REWRITTEN_CHARS:
+                return SearchQuery(rewritten)
+        except (LLMError, TimeoutError) as exc:
+            log.warning("follow-up not rewritten by the model, completed by rule: %s", type(exc).__name__)
+    if refers_back(question, analyzer):
+        return SearchQuery(question, previous)
+    return SearchQuery(question)
+
+
+def refers_back(question: str, analyzer: Analyzer) -> bool:
+    """Whether `question` leans on what was said: it points back ("그럼", "it"), or has too few words of its own."""
+    if _REFERS_BACK.search(question):
+        return True
+    words = [term for term in analyzer.analyze(question) if not term.startswith("#")]
+    return len(words) <= _SHORT_QUESTION_WORDS

@@ -1,0 +1,170 @@
+"""The conversation as every face sees it: questions in, events out; sessions with their owners; what runs and how it is.
+
+The page, the API and the terminal all come through here, so that each message is checked and each turn logged once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index.core.llms import LLM
+
+from knowledge.database import Database
+from knowledge.errors import GakjuError, InvalidMessage, LLMError, MemoryUnavailable
+from knowledge.lexemes import Analyzer
+from knowledge.store import IndexStore
+from pipelines.chatlog import ChatLog
+from pipelines.engine import FootnoteChatEngine
+from pipelines.events import Done, Event, Failed, Turn
+from pipelines.gate import Gate
+from pipelines.llm import VllmChat
+from pipelines.memory import SessionMemory
+from pipelines.retriever import EvidenceRetriever
+
+_HEALTH_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the app runs on and knows. The last three are sentences for people."""
+
+    llm: str
+    is_quoting: bool
+    documents: int
+    chunks: int
+    database: str
+    memory: str
+    embedding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a conversation is made of; built once by app.py."""
+
+    db: Database
+    store: IndexStore
+    retriever: EvidenceRetriever
+    analyzer: Analyzer
+    llm: LLM
+    gate: Gate
+    sessions: SessionMemory
+    chat_log: ChatLog
+
+
+class ChatService:
+    """`where`: sentences saying where database, memory and embedding run (keys as in `About`)."""
+
+    def __init__(self, parts: Parts, *, where: dict[str, str], max_message_chars: int) -> None:
+        self._parts = parts
+        self._where = where
+        self._max_message_chars = max_message_chars
+
+    async def turn(
+        self, message: str, *, session_id: str = "", owner: str = "", request_id: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """The events of one turn; `session_id` "" starts a session. What goes wrong comes as `Failed`.
+
+        Closing the generator stops the answer; what was streamed is kept as interrupted.
+        """
+        request_id = request_id or secrets.token_hex(8)
+        parts = self._parts
+        try:
+            question = self._checked(message)
+            session_id, sessions = await self._session(session_id, owner)
+        except GakjuError as exc:
+            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable)
+            return
+        engine = FootnoteChatEngine(
+            parts.retriever, parts.llm, parts.analyzer, parts.gate, sessions=sessions, session_id=session_id
+        )
+        last: Turn | None = None
+        try:
+            async with aclosing(engine.events(question, request_id=request_id)) as events:
+                async for event in events:
+                    if isinstance(event, Done | Failed):
+                        last = event.turn
+                    yield event
+        finally:
+            last = last or engine.last_turn
+            if last:
+                await asyncio.shield(asyncio.to_thread(parts.chat_log.write, last))
+
+    async def new_session(self, *, owner: str) -> str:
+        return await asyncio.to_thread(self._parts.sessions.create, owner)
+
+    async def history(self, session_id: str, *, owner: str) -> list[Turn]:
+        """All turns, oldest first.
+
+        Raises:
+            SessionNotFound: unknown, expired or another owner's.
+            MemoryUnavailable: Redis does not answer.
+        """
+        await asyncio.to_thread(self._parts.sessions.check, session_id, owner)
+        return await asyncio.to_thread(self._parts.sessions.turns, session_id)
+
+    async def about(self) -> About:
+        """Raises:
+        DatabaseUnavailable: the counts are not to be had.
+        """
+        counts = await asyncio.to_thread(self._parts.store.counts)
+        llm = self._parts.llm
+        return About(
+            llm=llm.metadata.model_name,
+            is_quoting=not isinstance(llm, VllmChat),
+            documents=counts.documents,
+            chunks=counts.chunks,
+            **self._where,
+        )
+
+    async def health(self) -> dict[str, Any]:
+        """Each part's state, asked now. `status` is "ok" only if all of them are."""
+        database, memory, llm = await asyncio.gather(
+            _state(asyncio.to_thread(self._parts.db.ping)),
+            _state(asyncio.to_thread(self._parts.sessions.ping)),
+            _state(self._ask_llm()),
+        )
+        states = {"database": database, "memory": memory, "llm": llm}
+        return {"status": "ok" if set(states.values()) == {"ok"} else "degraded", **states}
+
+    async def _ask_llm(self) -> None:
+        if isinstance(self._parts.llm, VllmChat):
+            await self._parts.llm.describe(refresh=True)
+
+    def _checked(self, message: object) -> str:
+        if not isinstance(message, str):
+            raise InvalidMessage("The message is not text.", reason="not_text", hint="Send it as a string.")
+        # Lone surrogates cannot be stored or sent; NUL ends a text in PostgreSQL.
+        text = message.encode("utf-8", "replace").decode("utf-8").replace("\0", "").strip()
+        if not text:
+            raise InvalidMessage("The message is empty.", reason="empty", hint="Write a question.")
+        if len(text) > self._max_message_chars:
+            raise InvalidMessage(
+                f"The message has {len(text):,} characters; at most {self._max_message_chars:,} are taken.",
+                reason="too_long",
+                hint="Shorten it; long texts belong into a document (gakju ingest).",
+            )
+        return text
+
+    async def _session(self, session_id: str, owner: str) -> tuple[str, SessionMemory | None]:
+        sessions = self._parts.sessions
+        try:
+            if session_id:
+                await asyncio.to_thread(sessions.check, session_id, owner)
+                return session_id, sessions
+            return await self.new_session(owner=owner), sessions
+        except MemoryUnavailable:
+            return session_id, None  # answer all the same; the page says that history is off
+
+
+async def _state(check: Any) -> str:
+    try:
+        async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+            await check
+    except (GakjuError, LLMError, TimeoutError):
+        return "down"
+    return "ok"

@@ -1,0 +1,117 @@
+"""A real vLLM on the CPU, once for the session: a tiny random model, its own environment, its own process group.
+
+`GAKJU_VLLM_PYTHON` is the Python that has vLLM (default .venv-vllm/bin/python, made by `make setup-vllm`). Where it is
+missing the tests fail: who asks for them by `-m vllm` wants them run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+MODEL = "Qwen/Qwen2.5-7B-Instruct"  # served under a usual name
+API_KEY = "sk-contract-test"
+MAX_MODEL_LEN = 4096
+START_TIMEOUT_S = 240
+SERVER_ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+
+
+@dataclass
+class RunningVllm:
+    base_url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric's samples, such as vllm:num_requests_running."""
+        with urllib.request.urlopen(self.base_url.removesuffix("/v1") + "/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
+
+    def children(self) -> dict[str, int]:
+        """Names and ids of the processes in the server's group, itself left out."""
+        rows = subprocess.run(["ps", "-eo", "pid,pgid,args"], capture_output=True, text=True, check=True).stdout
+        found = {}
+        for row in rows.splitlines()[1:]:
+            pid, pgid, args = row.split(None, 2)
+            if int(pgid) == self.process.pid and int(pid) != self.process.pid:
+                found[args] = int(pid)
+        return found
+
+    def kill(self) -> None:
+        """The whole group: a killed API server leaves its engine and worker running."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, sign)
+                self.process.wait(20)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+def vllm_python() -> str:
+    python = Path(os.environ.get("GAKJU_VLLM_PYTHON", PROJECT_DIR / ".venv-vllm" / "bin" / "python"))
+    if not python.exists():
+        pytest.fail(f"there is no vLLM environment at {python}: run `make setup-vllm`", pytrace=False)
+    return str(python)
+
+
+def start_vllm(model: Path, log: Path) -> RunningVllm:
+    """Starts a server and waits until it is healthy."""
+    python = vllm_python()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # The module, not the `vllm` command: that one looks for a distribution of the name "vllm" and finds "vllm-cpu".
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command += ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(port), "--api-key", API_KEY]
+    command += ["--max-model-len", str(MAX_MODEL_LEN), "--enforce-eager", "--num-gpu-blocks-override", "128"]
+    command += ["--generation-config", "vllm"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **SERVER_ENV}, start_new_session=True
+        )
+    server = RunningVllm(f"http://127.0.0.1:{port}/v1", process, log)
+    until = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return server
+        except OSError:
+            time.sleep(0.5)
+    server.kill()
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    pytest.fail(f"vLLM did not become healthy within {START_TIMEOUT_S} s; the end of its log:\n{tail}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny-qwen2")
+    script = Path(__file__).with_name("tiny_model.py")
+    made = subprocess.run([vllm_python(), str(script), str(folder)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.fail(f"the tiny model was not made:\n{made.stderr[-2000:]}", pytrace=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vllm(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningVllm]:
+    server = start_vllm(tiny_model, tmp_path_factory.mktemp("vllm") / "server.log")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def vllm_to_kill(tiny_model: Path, tmp_path: Path) -> Iterator[RunningVllm]:
+    server = start_vllm(tiny_model, tmp_path / "server.log")
+    yield server
+    server.kill()

@@ -1,0 +1,448 @@
+/* What moves in the browser: footnotes, the panel of sources, progress, examples, the saved conversation.
+ *
+ * Gradio draws the chat; this file reads its DOM and adds to it. Text of documents and models enters the page only as
+ * `textContent`, so nothing in it can become markup. The nth answer on the page belongs to the nth entry of `turns`.
+ */
+(() => {
+  "use strict";
+
+  const data = window.gakjuData;
+  const wanted = (navigator.languages || [navigator.language]).map((name) => name.slice(0, 2).toLowerCase());
+  const language = wanted.find((name) => name in data.texts) || "en";
+  const texts = data.texts[language];
+  const SESSION_KEY = "gakju.session";
+  const FOOTNOTE = /\[(\d{1,3})\]/g;
+
+  let turns = []; // one for each answer on the page: the API's JSON object and the question
+  let shownTurn = -1; // which turn's sources the panel shows
+  let openFootnote = null; // the button that was clicked last: {turn, n}
+  let question = ""; // what was asked last, to put it back if nothing was answered
+  let isBusy = false;
+  let isLoaded = false;
+
+  // ---------------------------------------------------------------- small tools
+
+  const find = (selector, within = document) => within.querySelector(selector);
+  const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  /** An element with attributes and children; strings become text, never markup. */
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === false || value == null) continue;
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children.flat().filter((child) => child != null && child !== ""));
+    return element;
+  }
+
+  const say = (name, values = {}) =>
+    (texts[name] || name).replace(/\{(\w+)\}/g, (whole, key) => (key in values ? values[key] : whole));
+
+  const whoAnswered = (llm) => (llm === "quote mode" ? texts.quote_mode : llm);
+
+  function remember(sessionId) {
+    try {
+      if (sessionId) localStorage.setItem(SESSION_KEY, sessionId);
+      else localStorage.removeItem(SESSION_KEY);
+    } catch { /* storage is off: the conversation then ends with the page */ }
+  }
+
+  // ---------------------------------------------------------------- the question box
+
+  const box = () => find("#ask textarea");
+
+  function type(text) {
+    const area = box();
+    if (!area) return;
+    Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(area, text);
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  function send(text) {
+    if (isBusy) return;
+    type(text);
+    setTimeout(() => find("#ask .submit-button")?.click(), 50);
+  }
+
+  /** Gradio empties and unlocks the box a moment after the answer ended; what was typed since then stays. */
+  function giveBack(text) {
+    let left = 50;
+    const timer = setInterval(() => {
+      const area = box();
+      if (area && !area.disabled && !isBusy) {
+        if (!area.value) type(text);
+        area.focus({ preventScroll: true });
+        left -= 15; // look a few times more: the emptying may still come
+      }
+      if (--left <= 0 || isBusy) clearInterval(timer);
+    }, 60);
+  }
+
+  // ---------------------------------------------------------------- footnotes in the answers
+
+  const answers = () => findAll('#chat [data-testid="bot"]');
+
+  function citationNumbers(turn) {
+    return new Set((turn.citations || []).map((citation) => citation.n));
+  }
+
+  /** `[1]` in an answer's text becomes a button; code and links keep their brackets. */
+  function linkFootnotes(answer, index) {
+    const turn = turns[index];
+    const known = citationNumbers(turn);
+    const walker = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT, (node) =>
+      /\[\d{1,3}\]/.test(node.data) && !node.parentElement.closest("code, pre, a, button, .katex")
+        ? NodeFilter.FILTER_ACCEPT
+        : NodeFilter.FILTER_REJECT,
+    );
+    const nodes = [];
+    while (walker.nextNode()) nodes.push(walker.currentNode);
+    for (const node of nodes) {
+      const pieces = [];
+      let from = 0;
+      for (const match of node.data.matchAll(FOOTNOTE)) {
+        const n = Number(match[1]);
+        if (turn.status !== "pending" && !known.has(n)) continue;
+        pieces.push(node.data.slice(from, match.index), footnoteButton(index, n));
+        from = match.index + match[0].length;
+      }
+      if (pieces.length) node.replaceWith(...pieces.filter((piece) => piece !== ""), node.data.slice(from));
+    }
+  }
+
+  function footnoteButton(index, n) {
+    return make("button", {
+      type: "button", class: "cite", "data-turn": index, "data-n": n, "aria-label": say("source", { n }),
+    }, `[${n}]`);
+  }
+
+  /** The line under an answer: who answered, how many sources, how long it took. */
+  function drawFooter(answer, index) {
+    const turn = turns[index];
+    const bubble = answer.closest(".message") || answer;
+    const key = `${turn.turn_id}|${turn.status}|${turn.notice}|${index === shownTurn}`;
+    const old = find(":scope > .answer-line", bubble);
+    if (old?.dataset.key === key) return;
+    old?.remove();
+    if (turn.status === "pending" || (!turn.llm && turn.status !== "interrupted")) return;
+    const parts = [];
+    if (turn.llm) parts.push(make("span", { class: "who" }, say("answered_by", { llm: whoAnswered(turn.llm) })));
+    if (turn.refused) parts.push(make("span", { class: "tag" }, texts.refused));
+    if (turn.wasStopped) parts.push(make("span", {}, texts.stopped));
+    if (turn.timings?.total) parts.push(make("span", {}, say("took", { seconds: (turn.timings.total / 1000).toFixed(1) })));
+    if (turn.search_query && turn.question && turn.search_query.trim() !== turn.question.trim()) {
+      parts.push(make("span", { class: "query" }, say("searched_for", { query: turn.search_query })));
+    }
+    const count = (turn.citations || []).length;
+    if (count || (turn.retrieved || []).length) {
+      parts.push(make("button", {
+        type: "button", class: "open-sources", "data-turn": index, "aria-pressed": String(index === shownTurn),
+      }, `${texts.open_sources} ${count}`));
+    }
+    if (turn.notice) parts.push(make("span", { class: "notice" }, texts[`notice_${turn.notice}`] || turn.notice));
+    bubble.append(make("div", { class: "answer-line", "data-key": key }, parts));
+  }
+
+  function decorate() {
+    const shown = answers();
+    document.body.classList.toggle("is-empty", !shown.length && !isBusy && !find('#chat [data-testid="user"]'));
+    shown.forEach((answer, index) => {
+      if (!turns[index]) return;
+      linkFootnotes(answer, index);
+      drawFooter(answer, index);
+    });
+    labelControls();
+  }
+
+  /** Gradio's icon buttons have no accessible name, and its box loses the placeholder after the first question. */
+  function labelControls() {
+    const area = box();
+    if (area && area.placeholder !== texts.placeholder) area.placeholder = texts.placeholder;
+    for (const [selector, name] of [["#ask .submit-button", texts.send], ["#ask .stop-button", texts.stop]]) {
+      const button = find(selector);
+      if (button && button.getAttribute("aria-label") !== name) {
+        button.setAttribute("aria-label", name);
+        button.title = name;
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------- the panel of sources
+
+  function placeOf(evidence) {
+    const { page, slide, sheet, rows } = evidence.place || {};
+    return [
+      page != null && say("page", { page }),
+      slide != null && say("slide", { slide }),
+      sheet != null && say("sheet", { sheet }),
+      rows && (rows[0] === rows[1] ? say("row", { first: rows[0] }) : say("rows", { first: rows[0], last: rows[1] })),
+    ].filter(Boolean).join(" · ");
+  }
+
+  /** A passage with its highlights marked. Spans count characters as Python does: code points, not UTF-16 units. */
+  function passage(evidence) {
+    const characters = Array.from(evidence.text);
+    const spans = [...(evidence.highlights || [])].sort((a, b) => a[0] - b[0]);
+    const pieces = [];
+    let at = 0;
+    for (const [start, end] of spans) {
+      if (start < at || end <= start) continue;
+      pieces.push(characters.slice(at, start).join(""), make("mark", {}, characters.slice(start, end).join("")));
+      at = end;
+    }
+    return make("blockquote", {}, pieces, characters.slice(at).join(""));
+  }
+
+  function entryHead(evidence, number) {
+    const heading = (evidence.heading || []).join(" › ");
+    const place = placeOf(evidence);
+    return [
+      make("div", { class: "entry-title" }, make("span", { class: "number" }, number), make("b", {}, evidence.title)),
+      make("div", { class: "entry-where" },
+        make("span", { class: "path" }, evidence.document), place && make("span", {}, place),
+        heading && make("span", { class: "heading" }, heading)),
+    ];
+  }
+
+  function scoresOf({ scores = {} }) {
+    const show = (value, digits) => (value == null ? "–" : value.toFixed(digits));
+    return say("scores", { meaning: show(scores.meaning, 2), words: show(scores.words, 1) });
+  }
+
+  function citedEntry(citation) {
+    return make("li", { id: `cite-${citation.n}`, tabindex: "-1", class: "entry", "aria-label": say("source", { n: citation.n }) },
+      entryHead(citation, String(citation.n)), passage(citation),
+      make("button", { type: "button", class: "back" }, `↑ ${texts.back}`));
+  }
+
+  function uncitedEntry(evidence) {
+    return make("li", { class: "entry" }, make("details", {},
+      make("summary", {}, entryHead(evidence, "·"), make("div", { class: "entry-scores" }, scoresOf(evidence))),
+      passage(evidence)));
+  }
+
+  function drawPanel() {
+    const panel = find("#sources");
+    if (!panel) return;
+    const turn = turns[shownTurn];
+    panel.setAttribute("aria-label", texts.sources);
+    const head = make("header", {}, make("h2", {}, texts.sources),
+      turn?.question && make("p", { class: "of" }, `${texts.sources_of}: `, make("q", {}, clip(turn.question, 90))));
+    panel.replaceChildren(head, ...panelBody(turn));
+  }
+
+  function panelBody(turn) {
+    if (!turn) return [make("p", { class: "hint" }, texts.sources_empty)];
+    if (turn.status === "pending") return [make("p", { class: "hint" }, texts.sources_waiting)];
+    const cited = turn.citations || [];
+    const ids = new Set(cited.map((citation) => citation.chunk_id));
+    const others = (turn.retrieved || []).filter((evidence) => !ids.has(evidence.chunk_id));
+    return [
+      cited.length
+        ? make("ol", { class: "entries cited", "aria-label": texts.cited }, cited.map(citedEntry))
+        : make("p", { class: "hint" }, texts.sources_none),
+      others.length && make("details", { class: "others" },
+        make("summary", {}, `${texts.not_cited} (${others.length})`),
+        make("ol", { class: "entries" }, others.map(uncitedEntry))),
+    ].filter(Boolean);
+  }
+
+  const clip = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
+
+  function showTurn(index) {
+    shownTurn = index;
+    drawPanel();
+    decorate();
+  }
+
+  function openCitation(index, n) {
+    if (index !== shownTurn) showTurn(index);
+    openFootnote = { turn: index, n };
+    const entry = find(`#cite-${n}`);
+    if (!entry) return;
+    findAll("#sources .is-open").forEach((other) => other.classList.remove("is-open"));
+    entry.classList.add("is-open");
+    entry.focus({ preventScroll: true });
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    entry.scrollIntoView({ behavior: isCalm ? "auto" : "smooth", block: "nearest" });
+  }
+
+  function backToAnswer() {
+    const from = openFootnote;
+    const button = from && find(`#chat .cite[data-turn="${from.turn}"][data-n="${from.n}"]`);
+    const target = button || answers()[shownTurn];
+    target?.scrollIntoView({ block: "center" });
+    button?.focus({ preventScroll: true });
+  }
+
+  // ---------------------------------------------------------------- progress, banner, welcome
+
+  function drawProgress(text = "", isWorking = false) {
+    const line = find("#progress");
+    if (!line) return;
+    line.classList.toggle("is-working", isWorking);
+    line.classList.toggle("is-empty", !text);
+    if (line.textContent !== text) line.textContent = text;
+  }
+
+  function phaseText(turn) {
+    if (turn.phase === "searching") return say("phase_searching", { query: clip(turn.search_query, 120) });
+    if (turn.phase === "reading") return say("phase_reading", { found: turn.found });
+    return turn.phase === "answering" ? texts.phase_answering : texts.phase_start;
+  }
+
+  function drawBanner(about) {
+    const banner = find("#banner");
+    if (!banner) return;
+    banner.className = about ? (about.is_quoting ? "is-quoting" : "is-llm") : "is-unknown";
+    if (!about) return banner.replaceChildren(texts.banner_unknown);
+    const count = (number) => number.toLocaleString(language);
+    const documents = say("banner_documents", { documents: count(about.documents), chunks: count(about.chunks) });
+    banner.replaceChildren(
+      ...(about.is_quoting
+        ? [make("span", {}, `${texts.banner_quoting} `, make("code", {}, "LLM_BASE_URL=http://127.0.0.1:8001/v1"))]
+        : [make("span", {}, say("banner_llm", { llm: about.llm }))]),
+      make("span", { class: "counts" }, documents),
+    );
+  }
+
+  function drawWelcome() {
+    const brand = find("#brand");
+    brand?.replaceChildren(make("h1", {}, texts.title), make("p", {}, texts.tagline));
+    const own = data.examples.filter((example) => example.language === language);
+    const others = data.examples.filter((example) => example.language !== language);
+    const buttons = [...own, ...others].map((example) =>
+      make("button", { type: "button", class: "example", lang: example.language, onclick: () => send(example.question) },
+        example.question));
+    find("#welcome")?.replaceChildren(
+      make("h2", {}, texts.welcome_title), make("p", {}, texts.welcome_text),
+      make("div", { class: "examples", role: "group", "aria-label": texts.examples }, buttons));
+  }
+
+  // ---------------------------------------------------------------- what page.py calls
+
+  const isAnswered = (turn) => turn.status === "complete" || (turn.citations || []).length > 0 || turn.turn_id === "";
+
+  window.gakju = {
+    savedSession() {
+      try { return localStorage.getItem(SESSION_KEY) || ""; } catch { return ""; }
+    },
+
+    loaded(state) {
+      turns = state.turns;
+      shownTurn = turns.length - 1;
+      isLoaded = true;
+      if (state.problem !== "memory_unavailable" && state.problem !== "internal") remember(state.session_id);
+      drawBanner(state.about);
+      drawPanel();
+      drawProgress(state.problem === "session_not_found" ? texts.lost_session : "");
+      decorate();
+    },
+
+    asked() {
+      isBusy = true;
+      turns = [...turns, { status: "pending", phase: "starting", question, citations: [], retrieved: [] }];
+      shownTurn = turns.length - 1;
+      drawPanel();
+      drawProgress(texts.phase_start, true);
+      decorate();
+    },
+
+    /** Takes the JSON object of the answer under way; returns the session id for the next question. */
+    turn(update) {
+      const current = turns.at(-1);
+      if (!update || !current) return update?.session_id || "";
+      turns = [...turns.slice(0, -1), { ...update, question: current.question }];
+      if (update.status === "pending") {
+        drawProgress(phaseText(update), true);
+        return update.session_id;
+      }
+      isBusy = false;
+      drawProgress(update.error ? texts.failed : texts.done);
+      if (update.error && !find("p", answers().at(-1) || document.body)) decorate();
+      drawPanel();
+      requestAnimationFrame(decorate);
+      if (update.error && update.status !== "interrupted") giveBack(current.question);
+      const sessionId = update.error?.code === "session_not_found" ? "" : update.session_id;
+      remember(sessionId);
+      return sessionId;
+    },
+
+    stopped() {
+      isBusy = false;
+      const current = turns.at(-1);
+      if (current?.status === "pending") {
+        turns = [...turns.slice(0, -1), { ...current, status: "interrupted", wasStopped: true }];
+        if (current.phase !== "answering") giveBack(current.question);
+      }
+      drawProgress(texts.stopped);
+      drawPanel();
+      requestAnimationFrame(decorate);
+    },
+
+    failed() {
+      isBusy = false;
+      const current = turns.at(-1);
+      if (current?.status === "pending") turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
+      drawProgress(texts.connection_lost);
+      drawPanel();
+      giveBack(question);
+    },
+
+    reset() {
+      turns = [];
+      shownTurn = -1;
+      isBusy = false;
+      remember("");
+      drawProgress("");
+      drawPanel();
+      decorate();
+      box()?.focus();
+    },
+  };
+
+  // ---------------------------------------------------------------- listening
+
+  document.addEventListener("click", (event) => {
+    const cite = event.target.closest?.("#chat .cite");
+    if (cite) return openCitation(Number(cite.dataset.turn), Number(cite.dataset.n));
+    const open = event.target.closest?.("#chat .open-sources");
+    if (open) {
+      showTurn(Number(open.dataset.turn));
+      return find("#sources")?.scrollIntoView({ behavior: "smooth", block: "nearest" });
+    }
+    if (event.target.closest?.("#sources .back")) backToAnswer();
+  });
+
+  // The box is emptied before Gradio tells of the submit, so what it holds is read when the key or button goes down.
+  const keep = () => { question = box()?.value ?? ""; };
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target === box()) keep();
+  }, true);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#ask .submit-button")) keep();
+  }, true);
+
+  // Enter that ends a syllable of a Korean input method must not send the question.
+  for (const name of ["keydown", "keypress"]) {
+    document.addEventListener(name, (event) => {
+      const isComposing = event.isComposing || event.keyCode === 229;
+      if (event.key === "Enter" && isComposing && event.target.closest?.("#ask")) event.stopImmediatePropagation();
+    }, true);
+  }
+
+  let isScheduled = false;
+  function schedule() {
+    if (isScheduled) return;
+    isScheduled = true;
+    requestAnimationFrame(() => {
+      isScheduled = false;
+      if (!find("#brand h1")) drawWelcome();
+      if (find("#sources") && !find("#sources header")) drawPanel();
+      decorate();
+    });
+  }
+  new MutationObserver(schedule).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
+})();
