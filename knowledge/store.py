@@ -7,7 +7,6 @@ Knows nothing about files, embedding models or ranking (see knowledge/search.py)
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 from pgvector import HalfVector, SparseVector
+from psycopg.types.json import Jsonb
 
 from knowledge.database import Database
 from knowledge.types import Chunk, Document
@@ -248,7 +248,7 @@ def _copy_chunks(
                     chunk.end,
                     chunk.text,
                     list(chunk.heading),
-                    json.dumps(chunk.place.to_dict()),
+                    Jsonb(chunk.place.to_dict()),
                     item.language,
                     HalfVector(item.embedding),
                     sorted(term_ids[term] for term in item.lexemes),

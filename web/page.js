@@ -18,7 +18,6 @@
   let openFootnote = null; // the button that was clicked last: {turn, n}
   let question = ""; // what was asked last, to put it back if nothing was answered
   let isBusy = false;
-  let isLoaded = false;
 
   // ---------------------------------------------------------------- small tools
 
@@ -154,6 +153,14 @@
       drawFooter(answer, index);
     });
     labelControls();
+    measure();
+  }
+
+  function measure() {
+    const layout = find("#layout");
+    const above = layout && `${Math.round(layout.getBoundingClientRect().top + scrollY)}px`;
+    const style = document.documentElement.style;
+    if (above && style.getPropertyValue("--above") !== above) style.setProperty("--above", above);
   }
 
   /** Gradio's icon buttons have no accessible name, and its box loses the placeholder after the first question. */
@@ -279,10 +286,12 @@
 
   // ---------------------------------------------------------------- progress, banner, welcome
 
-  function drawProgress(text = "", isWorking = false) {
+  /** `isQuiet`: only for those who listen; the page shows it in another way. */
+  function drawProgress(text = "", { isWorking = false, isQuiet = false } = {}) {
     const line = find("#progress");
     if (!line) return;
     line.classList.toggle("is-working", isWorking);
+    line.classList.toggle("is-quiet", isQuiet);
     line.classList.toggle("is-empty", !text);
     if (line.textContent !== text) line.textContent = text;
   }
@@ -323,8 +332,6 @@
 
   // ---------------------------------------------------------------- what page.py calls
 
-  const isAnswered = (turn) => turn.status === "complete" || (turn.citations || []).length > 0 || turn.turn_id === "";
-
   window.gakju = {
     savedSession() {
       try { return localStorage.getItem(SESSION_KEY) || ""; } catch { return ""; }
@@ -333,7 +340,6 @@
     loaded(state) {
       turns = state.turns;
       shownTurn = turns.length - 1;
-      isLoaded = true;
       if (state.problem !== "memory_unavailable" && state.problem !== "internal") remember(state.session_id);
       drawBanner(state.about);
       drawPanel();
@@ -346,7 +352,7 @@
       turns = [...turns, { status: "pending", phase: "starting", question, citations: [], retrieved: [] }];
       shownTurn = turns.length - 1;
       drawPanel();
-      drawProgress(texts.phase_start, true);
+      drawProgress(texts.phase_start, { isWorking: true });
       decorate();
     },
 
@@ -356,12 +362,11 @@
       if (!update || !current) return update?.session_id || "";
       turns = [...turns.slice(0, -1), { ...update, question: current.question }];
       if (update.status === "pending") {
-        drawProgress(phaseText(update), true);
+        drawProgress(phaseText(update), { isWorking: true });
         return update.session_id;
       }
       isBusy = false;
-      drawProgress(update.error ? texts.failed : texts.done);
-      if (update.error && !find("p", answers().at(-1) || document.body)) decorate();
+      drawProgress(update.error ? texts.failed : texts.done, { isQuiet: true });
       drawPanel();
       requestAnimationFrame(decorate);
       if (update.error && update.status !== "interrupted") giveBack(current.question);
@@ -432,6 +437,8 @@
       if (event.key === "Enter" && isComposing && event.target.closest?.("#ask")) event.stopImmediatePropagation();
     }, true);
   }
+
+  addEventListener("resize", () => measure());
 
   let isScheduled = false;
   function schedule() {

@@ -15,7 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from web.identity import Owners
 from web.middleware import Shell
-from web.page import HERE, build_page, gr
+from web.page import build_page, gr
 
 if TYPE_CHECKING:
     from pipelines.service import ChatService
@@ -67,7 +67,6 @@ def build_app(
         footer_links=["api"],
         i18n=page.i18n_instance,
         theme=_theme(),
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
         head=page.page_head,  # type: ignore[attr-defined]
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))

@@ -56,8 +56,7 @@ class DocumentBuilder:
         text = text.strip("\n").rstrip()
         if not text.strip():
             return
-        if self._bare and heading is None:
-            self._bare = None
+        self._bare = None
         path = self._path() if heading is None else tuple(one_line(words) for words in heading)
         start, end = self._append(text, separator)
         self._blocks.append(Block(start, end, path, place, kind))
@@ -72,8 +71,7 @@ class DocumentBuilder:
         if not self._blocks:
             raise ReadFailed(f"{name} holds no text.", reason="empty", hint="Remove it, or save it again with content.")
         title = next((one_line(title) for title in titles if title and title.strip()), "") or title_from_name(name)
-        blocks = tuple(sorted(self._blocks, key=lambda block: block.start))
-        return ParsedDocument(title, "".join(self._parts), blocks)
+        return ParsedDocument(title, "".join(self._parts), tuple(self._blocks))
 
     def _path(self) -> tuple[str, ...]:
         return tuple(words for _, words in self._headings)

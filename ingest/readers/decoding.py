@@ -76,7 +76,9 @@ def clean(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _long_combining_runs() -> re.Pattern[str]:
-    marks = "".join(chr(code) for code in range(0x300, min(0x1F000, sys.maxunicode)) if unicodedata.combining(chr(code)))
+    marks = "".join(
+        chr(code) for code in range(0x300, min(0x1F000, sys.maxunicode)) if unicodedata.combining(chr(code))
+    )
     return re.compile(f"([{re.escape(marks)}]{{{_MAX_COMBINING_RUN}}})[{re.escape(marks)}]+")
 
 
@@ -101,7 +103,9 @@ def _refuse_binary(data: bytes, name: str) -> None:
         what = "binary data"
     if what:
         raise ReadFailed(
-            f"{name} holds {what}, not text.", reason="unsupported", hint="Give it its right ending, or save it as text."
+            f"{name} holds {what}, not text.",
+            reason="unsupported",
+            hint="Give it its right ending, or save it as text.",
         )
 
 

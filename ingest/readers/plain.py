@@ -22,12 +22,22 @@ def read_plain(data: bytes, *, name: str) -> ParsedDocument:
 
 
 def _add(builder: DocumentBuilder, paragraph: str) -> None:
-    first, _, rest = paragraph.partition("\n")
-    level = division(first)
-    if level:
-        builder.heading(level, first)
-        paragraph = rest
-    opened = article(paragraph.lstrip())
-    if opened:
-        builder.heading(*opened, in_text=False)
-    builder.block(paragraph, kind="list" if _LIST_START.match(paragraph) else "paragraph")
+    """Add a paragraph, cut before lines that open a chapter or an article."""
+    pending: list[str] = []
+    for line in paragraph.split("\n"):
+        level, opened = division(line), article(line.lstrip())
+        if level or opened:
+            _flush(builder, pending)
+            pending = []
+        if level:
+            builder.heading(level, line)
+            continue
+        if opened:
+            builder.heading(*opened, in_text=False)
+        pending.append(line)
+    _flush(builder, pending)
+
+
+def _flush(builder: DocumentBuilder, lines: list[str]) -> None:
+    text = "\n".join(lines)
+    builder.block(text, kind="list" if _LIST_START.match(text) else "paragraph")

@@ -22,6 +22,7 @@ _DELIMITERS = ",\t;|"
 _SNIFFED_ROWS = 50
 _SNIFFED_CHARS = 65_536
 _PROSE_ROW_CHARS = 80
+_PROSE_CELL_CHARS = 40
 _NUMBER = re.compile(r"[-+(]?[₩$€£]? ?\d[\d,.]*\)? ?[%원]?")
 _SPACES = re.compile(r"\s+")
 _BLANK_LINES = re.compile(r"\s*\n\s*")
@@ -37,7 +38,7 @@ def read_table(data: bytes, *, name: str) -> ParsedDocument:
         raise ReadFailed(f"{name} has no rows.", reason="empty", hint="Remove it, or save it again with content.")
     header, rows = _split_header(rows)
     builder = DocumentBuilder()
-    prose = sum(_rendered_chars(cells) for _, cells in rows) > _PROSE_ROW_CHARS * len(rows)
+    prose = _is_prose(rows)
     for number, cells in rows:
         place = Place(rows=(number, number))
         pairs = [(_label(header, column), value) for column, value in enumerate(cells) if value.strip()]
@@ -61,7 +62,9 @@ def _delimiter(text: str, name: str) -> str:
 
     def fit(delimiter: str) -> tuple[float, int]:
         csv.field_size_limit(sys.maxsize)
-        widths = Counter(len(row) for row in islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SNIFFED_ROWS))
+        widths = Counter(
+            len(row) for row in islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SNIFFED_ROWS)
+        )
         widths.pop(0, None)
         if not widths:
             return 0.0, 0
@@ -100,5 +103,11 @@ def _label(header: list[str], column: int) -> str:
     return header[column] if column < len(header) and header[column] else f"column {column + 1}"
 
 
-def _rendered_chars(cells: list[str]) -> int:
-    return sum(len(cell) for cell in cells)
+def _is_prose(rows: list[Row]) -> bool:
+    """True if rows are long and one column holds sentences; a wide table of numbers is long, but not prose."""
+    column_chars: Counter[int] = Counter()
+    for _, cells in rows:
+        for column, cell in enumerate(cells):
+            column_chars[column] += len(cell)
+    longest = max(column_chars.values())
+    return column_chars.total() > _PROSE_ROW_CHARS * len(rows) and longest > _PROSE_CELL_CHARS * len(rows)

@@ -104,6 +104,7 @@ class AnswerText:
     def __init__(self) -> None:
         self._held = ""
         self._state = "start"  # start | thinking | answer
+        self._has_thought = False
 
     def feed(self, text: str) -> str:
         """The answer text that is certain after `text`."""
@@ -114,10 +115,10 @@ class AnswerText:
             if self._state == "thinking":
                 end = self._held.find(THINK_CLOSE)
                 if end < 0:
-                    self._held = self._held[-len(THINK_CLOSE) + 1 :]
+                    self._held = self._held[-len(THINK_CLOSE) + 1 :]  # the tag may have begun
                     return ""
-                self._held = self._held[end + len(THINK_CLOSE) :].lstrip()
-                self._state = "start"
+                self._held = self._held[end + len(THINK_CLOSE) :]
+                self._state, self._has_thought = "start", True
             begin = self._held.lstrip()
             if begin.startswith(THINK_OPEN):
                 self._held = begin[len(THINK_OPEN) :]
@@ -129,6 +130,8 @@ class AnswerText:
                 return self.finish()
 
     def finish(self) -> str:
-        """What was held back and turned out to be answer: the stream has ended."""
+        """What was held back and turned out to be answer: the stream has ended. Space after a block is not."""
         held, self._held = self._held, ""
-        return "" if self._state == "thinking" else held
+        if self._state == "thinking":
+            return ""
+        return held.lstrip() if self._has_thought else held

@@ -158,7 +158,7 @@ class Exchange:
         if end == "hang":
             await self._pause(3600, keep_alive=reply.keep_alive)
         if end in ("cut", "reset"):
-            await self._pause(0.05)  # let what was sent arrive: a reset discards what the client has not read
+            await self._pause(0.3)  # let it be read: a reset discards what the client has not read yet
             if end == "reset":
                 reset(self._writer)
             return False

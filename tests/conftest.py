@@ -1,0 +1,79 @@
+"""What most tests share: real embedded servers for the session, an empty database and key space for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from knowledge.database import Database
+from knowledge.embedding import GakjuEmbedding, OnnxE5Embedding
+from knowledge.lexemes import Analyzer
+from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.servers import EmbeddedServers
+from knowledge.store import IndexStore
+from pipelines.memory import SessionMemory, connect
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    with EmbeddedServers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GakjuEmbedding]:
+    embedding = OnnxE5Embedding(cache_dir=tmp_path_factory.mktemp("embedding"))
+    yield embedding
+    embedding.close()
+
+
+@pytest.fixture(scope="session")
+def analyzer() -> Analyzer:
+    return Analyzer()
+
+
+@pytest.fixture
+def database_url(servers: EmbeddedServers) -> Iterator[str]:
+    """URL of a database of its own, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = servers.postgres().url
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name}")
+    yield make_conninfo(url, dbname=name)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(database_url: str, embedding: GakjuEmbedding) -> Iterator[Database]:
+    """An empty index, made for the bundled embedding."""
+    db = Database(database_url)
+    db.open()
+    ensure_manifest(db, Manifest(embedding.spec.to_dict()))
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def store(db: Database) -> IndexStore:
+    return IndexStore(db)
+
+
+@pytest.fixture
+def sessions(servers: EmbeddedServers) -> Iterator[SessionMemory]:
+    client = connect(servers.redis().url)
+    client.flushdb()
+    memory = SessionMemory(client, ttl_s=3600)
+    yield memory
+    memory.close()
+
+
+@pytest.fixture(scope="session")
+def docs() -> Path:
+    """The documents that ship."""
+    return Path(__file__).parent.parent / "knowledge" / "docs"

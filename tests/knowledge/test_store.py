@@ -1,0 +1,188 @@
+"""One transaction replaces one document; counts, ids and words stay exact."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from knowledge import database as database_module
+from knowledge.database import Database, migrate, redact
+from knowledge.errors import DatabaseUnavailable, GakjuError, IndexMismatch
+from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.search import Searcher
+from knowledge.store import EmbeddedChunk, IndexCounts
+from knowledge.types import Chunk, Document, Place
+
+
+def make(path: str, texts: list[str], *, embedding, analyzer, collection="default"):
+    """A document whose chunks are `texts`, embedded and analysed for real."""
+    whole = "\n\n".join(texts)
+    document = Document(
+        collection=collection,
+        path=path,
+        origin=f"/files/{path}",
+        content_hash=hashlib.sha256(whole.encode()).hexdigest(),
+        size_bytes=len(whole),
+        title=path,
+        text=whole,
+        language="ko",
+    )
+    vectors = embedding.embed_passages(texts)
+    chunks, at = [], 0
+    for ordinal, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
+        chunk = Chunk(ordinal, at, at + len(text), text, ("장",), Place(page=ordinal + 1))
+        chunks.append(EmbeddedChunk(chunk, vector, analyzer.analyze(text), "ko"))
+        at += len(text) + 2
+    return document, chunks
+
+
+def term_counts(db: Database) -> dict[str, int]:
+    with db.connection() as conn:
+        return dict(
+            conn.execute(
+                "SELECT t.term, c.chunks FROM term_counts c JOIN terms t ON t.id = c.term_id WHERE c.chunks <> 0"
+            ).fetchall()
+        )
+
+
+def test_same_content_is_written_once(store, embedding, analyzer):
+    document, chunks = make("a.md", ["환율이 오른다.", "운임이 내린다."], embedding=embedding, analyzer=analyzer)
+    assert store.replace(document, chunks, chunking="1") is True
+    assert store.replace(document, chunks, chunking="1") is False
+    assert store.counts() == IndexCounts(documents=1, chunks=2)
+    assert store.versions("default")["a.md"].content_hash == document.content_hash
+
+
+def test_replacing_and_removing_keeps_term_counts_exact(store, db, embedding, analyzer):
+    kept = make("kept.md", ["환율과 운임"], embedding=embedding, analyzer=analyzer)
+    old = make("b.md", ["환율이 오른다.", "관세가 내린다."], embedding=embedding, analyzer=analyzer)
+    new = make("b.md", ["선물 시장"], embedding=embedding, analyzer=analyzer)
+    store.replace(*kept, chunking="1")
+    before = term_counts(db)
+    store.replace(*old, chunking="1")
+    store.replace(*new, chunking="1")
+    assert "관세" not in term_counts(db)
+    assert term_counts(db)["환율"] == 1
+    assert store.remove("default", "b.md") is True
+    assert store.remove("default", "b.md") is False
+    assert term_counts(db) == before
+    assert store.counts() == IndexCounts(documents=1, chunks=1)
+
+
+def test_the_old_version_answers_until_the_new_one_commits(store, db, embedding, analyzer):
+    store.replace(*make("a.md", ["옛 환율 문서"], embedding=embedding, analyzer=analyzer), chunking="1")
+    document, chunks = make("a.md", ["새 환율 문서"] * 2, embedding=embedding, analyzer=analyzer)
+    chunks[1] = EmbeddedChunk(chunks[0].chunk, chunks[1].embedding, chunks[1].lexemes, "ko")  # ordinal 0 twice
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        store.replace(document, chunks, chunking="1")
+    searcher = Searcher(db, dimension=embedding.spec.dimension)
+    found = searcher.search(embedding.embed_query("환율"), analyzer.analyze("환율"), top_k=5)
+    assert [item.text for item in found.evidence] == ["옛 환율 문서"]
+
+
+def test_many_writers_of_the_same_documents_store_each_once(store, db, embedding, analyzer):
+    documents = [
+        make(f"{n}.md", [f"문서 {n} 환율 운임 관세", f"둘째 {n}"], embedding=embedding, analyzer=analyzer)
+        for n in range(8)
+    ]
+    written: list[bool] = []
+
+    def write(order: list[int]) -> None:
+        for n in order:
+            written.append(store.replace(*documents[n], chunking="1"))
+
+    threads = [
+        threading.Thread(target=write, args=(order,)) for order in ([*range(8)], [*range(7, -1, -1)], [*range(8)])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(written) == 8 and len(written) == 24
+    assert store.counts() == IndexCounts(documents=8, chunks=16)
+    assert term_counts(db)["환율"] == 8
+
+
+def test_content_at_two_paths_is_kept_twice(store, embedding, analyzer):
+    for path in ("a.md", "b.md"):
+        store.replace(*make(path, ["같은 글"], embedding=embedding, analyzer=analyzer), chunking="1")
+    assert store.counts() == IndexCounts(documents=2, chunks=2)
+
+
+def test_another_embedding_is_refused_with_both_names(db):
+    other = Manifest({"name": "bge-m3", "dimension": 1024, "query_prefix": "", "passage_prefix": ""})
+    with pytest.raises(IndexMismatch, match=r"multilingual-e5-small.*384.*bge-m3.*1024"):
+        ensure_manifest(db, other)
+
+
+def test_a_newer_schema_is_refused(db, database_url):
+    with db.connection() as conn:
+        conn.execute("INSERT INTO schema_version (version) VALUES (9999)")
+    with psycopg.connect(database_url, autocommit=True) as conn, pytest.raises(GakjuError, match="9999"):
+        migrate(conn)
+
+
+def test_a_broken_migration_changes_nothing(database_url, tmp_path: Path, monkeypatch):
+    (tmp_path / "0001_broken.sql").write_text("CREATE TABLE half (a int); SELECT nonsense;")
+    monkeypatch.setattr(database_module, "MIGRATIONS", tmp_path)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        with pytest.raises(psycopg.Error):
+            migrate(conn)
+        row = conn.execute("SELECT to_regclass('half')").fetchone()
+        assert row is not None and row[0] is None
+
+
+def test_an_unreachable_database_is_named_without_its_password():
+    db = Database("postgresql://me:secret@127.0.0.1:9/x", connect_timeout_s=1)
+    with pytest.raises(DatabaseUnavailable, match="me") as caught:
+        db.open()
+    assert "secret" not in caught.value.sentence()
+    assert redact("postgresql://me:secret@h/db?x=1") == "postgresql://me:***@h/db"
+
+
+def test_secrets_are_shared(store):
+    assert store.shared_secret("k", "first") == "first"
+    assert store.shared_secret("k", "second") == "first"
+
+
+def test_chunk_ids_depend_on_content_alone(store, db, embedding, analyzer):
+    def ids() -> set[str]:
+        with db.connection() as conn:
+            return {str(row[0]) for row in conn.execute("SELECT id FROM chunks")}
+
+    first = make("a.md", ["하나", "둘"], embedding=embedding, analyzer=analyzer)
+    store.replace(*first, chunking="1")
+    before = ids()
+    store.remove("default", "a.md")
+    store.replace(*first, chunking="1")
+    assert ids() == before
+
+
+def test_search_refuses_a_weight_out_of_range(db):
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        Searcher(db, dimension=384, meaning_weight=2)
+
+
+def test_hostile_names_are_values(store, db, embedding, analyzer):
+    for path in ("a'; DROP TABLE chunks; --.md", "x:draft %s {} .md"):
+        store.replace(
+            *make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), chunking="1"
+        )
+    searcher = Searcher(db, dimension=384)
+    vector = embedding.embed_query("환율")
+    found = searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["c'; DROP"])
+    assert len(found.evidence) == 2
+    assert searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["x' OR '1'='1"]).evidence == ()
+
+
+def test_vectors_are_normalised_halfvec(store, db, embedding, analyzer):
+    store.replace(*make("a.md", ["환율"], embedding=embedding, analyzer=analyzer), chunking="1")
+    with db.connection() as conn:
+        row = conn.execute("SELECT embedding FROM chunks").fetchone()
+    assert row is not None
+    assert np.linalg.norm(row[0].to_numpy()) == pytest.approx(1, abs=1e-2)
