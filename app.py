@@ -66,6 +66,7 @@ class Index:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminated)  # a stop by a service manager ends like Ctrl-C: everything is closed
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -80,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ngakju: stopped.", file=sys.stderr)
         return 130
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -231,13 +236,12 @@ async def _serve(settings: Settings, index: Index, listener: socket.socket) -> N
 
 @contextmanager
 def _service(settings: Settings, index: Index) -> Iterator[tuple[object, dict[str, str]]]:
-    from pipelines.quote import QuoteLLM
-
     from knowledge.search import Searcher
     from pipelines import llm as chat
     from pipelines.chatlog import ChatLog
     from pipelines.gate import Gate
     from pipelines.memory import SessionMemory, connect
+    from pipelines.quote import QuoteLLM
     from pipelines.retriever import EvidenceRetriever
     from pipelines.service import ChatService, Parts
 
@@ -262,7 +266,7 @@ def _service(settings: Settings, index: Index) -> Iterator[tuple[object, dict[st
             ),
         )
         if settings.llm_base_url
-        else QuoteLLM(index.embedding, index.analyzer, idf=searcher.idf)
+        else QuoteLLM(analyzer=index.analyzer, embedding=index.embedding, idf=searcher.idf)
     )
     spec = index.embedding.spec
     embedding = f"{spec.name} ({spec.dimension} numbers, {settings.embed_base_url or 'bundled'})"

@@ -7,11 +7,11 @@ for one chunk, it is cut into pieces of about equal size, between blocks rather 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from knowledge.sentences import sentence_spans
+from knowledge.text_units import stripped
 from knowledge.types import Block, Chunk, ParsedDocument, Place
 
 CountTokens = Callable[[str], int]
@@ -27,18 +27,17 @@ _CUT_IN_BLOCK = 0.15
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A slice of the text that stays in one chunk. `block` counts blocks; `gap_tokens`: of headings just before it."""
+    """A slice of the text that stays in one chunk. `block` counts the blocks of its section."""
 
     start: int
     end: int
     tokens: int
     block: int
-    gap_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A chunk without its number. `section` tells which chunks were cut from the same blocks."""
+    """A chunk without its number. `alone`: never put together with another."""
 
     start: int
     end: int
@@ -61,7 +60,7 @@ def chunk(
         raise ValueError(f"max_tokens is {max_tokens}, must be at least 1")
     cutter = _Cutter(document.text, count_tokens, split_at_tokens, max_tokens)
     drafts: list[_Draft] = []
-    for section in _sections(document.blocks):
+    for section in _sections(document):
         drafts.extend(cutter.section(section))
     merged = _merge_small(drafts, document.text, count_tokens, max_tokens)
     return [
@@ -70,23 +69,32 @@ def chunk(
     ]
 
 
-def _sections(blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Runs of blocks that may share a chunk: same heading and place, rows aside; a "row" block is alone."""
+def _sections(document: ParsedDocument) -> Iterator[list[Block]]:
+    """Runs of blocks that may share a chunk: same heading and place, rows aside, with nothing visible between them.
 
-    def key(numbered: tuple[int, Block]) -> tuple:
-        number, block = numbered
-        return block.heading, replace(block.place, rows=None), number if block.kind == "row" else None
+    A "row" block is alone.
+    """
+    section: list[Block] = []
+    for block in document.blocks:
+        if section and not _belongs(block, section[-1], document.text):
+            yield section
+            section = []
+        section.append(block)
+    if section:
+        yield section
 
-    for _, group in groupby(enumerate(blocks), key):
-        yield [block for _, block in group]
+
+def _belongs(block: Block, previous: Block, text: str) -> bool:
+    same_place = replace(block.place, rows=None) == replace(previous.place, rows=None)
+    is_row = "row" in (block.kind, previous.kind)
+    between = text[previous.end : block.start].strip()  # a heading of the same words, opened again
+    return same_place and not is_row and not between and block.heading == previous.heading
 
 
 class _Cutter:
     """Cuts sections of one text."""
 
-    def __init__(
-        self, text: str, count_tokens: CountTokens, split_at_tokens: SplitAtTokens, max_tokens: int
-    ) -> None:
+    def __init__(self, text: str, count_tokens: CountTokens, split_at_tokens: SplitAtTokens, max_tokens: int) -> None:
         self._text = text
         self._count = count_tokens
         self._split = split_at_tokens
@@ -128,16 +136,23 @@ class _Cutter:
     def _spans(self, block: Block) -> list[tuple[int, int]]:
         if block.kind == "code":
             return _line_spans(self._text, block.start, block.end)
-        spans = sentence_spans(self._text[block.start : block.end])
-        return [(block.start + start, block.start + end) for start, end in spans]
+        spans: list[tuple[int, int]] = []
+        for start, end in sentence_spans(self._text[block.start : block.end]):
+            # Without white space between them, two sentences may share a token ("했다.그러나"): count them as one.
+            glued = spans and spans[-1][1] == block.start + start
+            spans[-1:] = (
+                [(spans[-1][0], block.start + end)]
+                if glued
+                else [*spans[-1:], (block.start + start, block.start + end)]
+            )
+        return spans
 
     def _cut_long(self, start: int, end: int, tokens: int, number: int) -> Iterator[_Piece]:
         """One sentence longer than a chunk, in about equal parts."""
         size = math.ceil(tokens / math.ceil(tokens / self._max))
         for first, last in self._split(self._text[start:end], size):
-            piece_start, piece_end = _stripped(self._text, start + first, start + last)
+            piece_start, piece_end = stripped(self._text, start + first, start + last)
             if piece_start < piece_end:
-                # Close under the limit, not counted again: the rest of a cut is at most `size`.
                 yield _Piece(piece_start, piece_end, self._count(self._text[piece_start:piece_end]), number)
 
 
@@ -222,16 +237,8 @@ def _line_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
     while start < end:
         stop = text.find("\n", start, end)
         stop = end if stop < 0 else stop
-        span = _stripped(text, start, stop)
+        span = stripped(text, start, stop)
         if span[0] < span[1]:
             spans.append(span)
         start = stop + 1
     return spans
-
-
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ingest import readers
 from ingest.files import LeftOut, SourceFile, find_files
 from ingest.ingestor import FileResult, Ingestor, count_outcomes
 
+PLAIN_PROGRESS_EVERY_S = 5.0
 _WHY = {
     "missing": "does not exist",
     "link": "is a symbolic link (not followed)",
@@ -44,13 +46,8 @@ def run(ingestor: Ingestor, paths: Sequence[Path], *, as_json: bool = False, qui
 
 def _ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, quiet: bool) -> list[FileResult]:
     console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        results = []
-        for result in ingestor.run(files):
-            results.append(result)
-            if not quiet and result.outcome != "failed":
-                print(f"{result.outcome:9} {result.file.name}", flush=True)
-        return results
+    if not console.is_terminal:
+        return _ingest_plainly(ingestor, files, quiet=quiet)
     bar = Progress(
         TextColumn("{task.fields[name]}", justify="left"),
         BarColumn(),
@@ -65,6 +62,20 @@ def _ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, quiet: bool) -> 
         for result in ingestor.run(files, on_start=lambda file: bar.update(task, name=file.name[-40:])):
             results.append(result)
             bar.advance(task)
+    return results
+
+
+def _ingest_plainly(ingestor: Ingestor, files: Sequence[SourceFile], *, quiet: bool) -> list[FileResult]:
+    """Lines for logs: one a file, or with `quiet` one every few seconds, so that long work never looks stuck."""
+    results: list[FileResult] = []
+    told = time.monotonic()
+    for result in ingestor.run(files):
+        results.append(result)
+        if not quiet and result.outcome != "failed":
+            print(f"{result.outcome:9} {result.file.name}", flush=True)
+        elif quiet and time.monotonic() - told > PLAIN_PROGRESS_EVERY_S:
+            told = time.monotonic()
+            print(f"ingesting: {len(results)} of {len(files)} files", file=sys.stderr, flush=True)
     return results
 
 

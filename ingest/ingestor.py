@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ingest import readers
-from ingest.chunker import CHUNKER_VERSION, chunk
+from ingest.chunker import chunk
 from ingest.files import SourceFile, content_hash
 from knowledge.embedding import GakjuEmbedding
 from knowledge.errors import ReadFailed
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["added", "replaced", "unchanged", "failed"]
 _READ_ATTEMPTS = 3
+# Raise it when readers or chunker cut otherwise than before: stored documents are then read again.
+READING_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Ingestor:
         self._collection = collection
         self._chunk_tokens = chunk_tokens
         self._max_file_bytes = max_file_bytes
-        self._chunking = f"{CHUNKER_VERSION}/{chunk_tokens}"
+        self._chunking = f"reading {READING_VERSION}, {chunk_tokens} tokens"
 
     def run(
         self, files: Sequence[SourceFile], *, on_start: Callable[[SourceFile], None] = lambda _: None

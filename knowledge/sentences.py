@@ -1,8 +1,8 @@
 """Sentence spans of Korean and English text, by rules, in linear time.
 
-Two steps: lines are gathered into units (a paragraph, a list item, a table row, a heading), then each unit is cut at
-full stops that end a sentence. Numbers ("3.5%", "1,000"), dates ("2024. 3. 1."), abbreviations, initials and list
-numbers do not end one, and short quotations and brackets stay whole. Knows no tokens, no chunks and no files.
+Paragraphs, list items, table rows and headings (`text_units`) are cut at full stops that end a sentence. Numbers
+("3.5%", "1,000"), dates ("2024. 3. 1."), abbreviations, initials and list numbers do not end one, and short quotations
+and brackets stay whole. Knows no tokens, no chunks and no files.
 
 Every look around a position is bounded and every scan moves forward, so that hostile input costs no more than prose.
 """
@@ -13,36 +13,12 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 
-Span = tuple[int, int]
+from knowledge.text_units import ALWAYS_SHORT, SHORT_BEFORE_NUMBER, Span, stripped, units
 
 # How far back a word is read, and how far ahead a quotation or bracket may close and still be kept whole.
 _WORD_WINDOW = 24
 _QUOTE_WINDOW = 300
-# A fenced code block is one "sentence" up to this many characters, else each of its lines is.
-_MAX_FENCE_CHARS = 600
-# A list item shorter than this that is followed by a line without indent was the last of its list.
-_SHORT_ITEM_CHARS = 40
 
-_LINE = re.compile(r"[^\n]+")
-_FENCE = re.compile(r"[ \t]{0,8}(?:```|~~~)")
-_LIST_ITEM = re.compile(
-    r"[ \t]{0,40}(?:[-*+•·▪◦‣○●■□▶※◆◇►➢✓] |[-*+•▪◦‣○●■□▶※◆◇][^\S\n]|[①-⑳❶-❿]|\d{1,3}[.)] |\(\d{1,3}\) ?|[가-하A-Za-z]\) "
-    r"|[가나다라마바사아자차카타파하]\. )"
-)
-_NUMBERED = re.compile(r"[ \t]{0,40}\d{1,3}\. ")
-_HEADING = re.compile(r"[ \t]{0,3}#{1,6} ")
-_TABLE_ROW = re.compile(r"[ \t]{0,40}\|")
-_TABLE_RULE = re.compile(r"[ \t]{0,40}\|[-:| \t]{1,4000}$")
-_LABEL = re.compile(r"[^\s:|]{1,30}: ")
-_ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]」』》〉）]{0,4}$")
-# Korean predicates that end a sentence where the writer left the full stop out. Lines are matched at their end only.
-_KOREAN_END = re.compile(
-    r"(?:니다|습니까|입니까|됩니까|합니까|이다|하다|되다|니까\?|죠|지요"
-    r"|(?:[아어여해세에예네돼되까나게와워려겨져쳐셔봐줘써데군든]|[았었했겠]어)요"
-    r"|[있없했됐였았었겠않같]음|[가-힣]됨|(?<![포결명])함|(?:것|중|예정|때문|바)임)$"
-)
-# A line that goes on with a quoting particle continues the sentence: "한다" + "고 밝혔다".
-_QUOTATIVE = re.compile(r"(?:고|며|면|는|라고|라는|라며|지만|만)(?:\s|$)")
 _QUOTED_NEXT = re.compile(r"(?:이?라(?:고|는|며)|이?란|하고|고|는|며|면)")
 
 _OPENERS = {"“": "”", "‘": "’", "(": ")", "[": "]", "「": "」", "『": "』", "《": "》", "〈": "〉", "（": "）"}
@@ -51,14 +27,8 @@ _MARK = re.compile(r"[.!?…]+|[。！？]+|[\"'“”‘’()\[\]「」『』�
 _AFTER_END = re.compile(r"[”’)\]」』》〉）]{0,4}(?:\[\d{1,4}\]){0,8}")  # closers, then footnote marks as in "했다.[12]"
 _PLAIN_QUOTE_END = re.compile(r"'(?![A-Za-z]{1,2}\b)")
 
-_ALWAYS_SHORT = frozenset(
-    "mr mrs ms dr prof st vs e.g i.e cf al approx gen col lt sgt rev hon gov sen rep capt mt messrs ed eds ca viz".split()
-)
 # These may also end a sentence: then a word follows that usually begins one.
 _MAYBE_SHORT = frozenset("etc jr sr inc ltd co corp dept est a.m p.m ph.d u.s u.k u.n d.c b.c a.d op cit".split())
-_SHORT_BEFORE_NUMBER = frozenset(
-    "no nos fig figs p pp vol ch sec art eq jan feb mar apr jun jul aug sep sept oct nov dec".split()
-)
 _STARTERS = frozenset(
     "the a an in on at it its he she they we you i this that these those there then but and or so however if when while "
     "as for after before since because although also our their his her my your what why how who".split()
@@ -76,109 +46,9 @@ def sentence_spans(text: str) -> list[Span]:
     Together they hold every character that is not white space.
     """
     spans: list[Span] = []
-    for start, end in _units(text):
+    for start, end in units(text):
         spans.extend(_cut(text, start, end))
     return spans
-
-
-# ---- lines to units ----
-
-
-def _units(text: str) -> Iterator[Span]:
-    """Stripped spans of whole paragraphs, list items, table rows, headings and code blocks."""
-    unit: Span | None = None
-    fence_start: int | None = None
-    previous = ""
-    in_list = False
-    last_end = 0
-    for match in _LINE.finditer(text):
-        line = match.group()
-        start, end = _strip(text, match.start(), match.end())
-        if start == end:
-            continue
-        blank_between = match.start() - last_end > 1 and "\n\n" in _gap(text, last_end, match.start())
-        last_end = match.end()
-        if _FENCE.match(line):
-            if fence_start is None:
-                if unit:
-                    yield unit
-                fence_start, unit = start, (start, end)
-            else:
-                yield from _fenced(text, fence_start, end)
-                fence_start, unit = None, None
-            previous = line
-            continue
-        if fence_start is not None and unit:
-            unit = (unit[0], end)
-            continue
-        if (unit and _TABLE_RULE.match(line)) or (
-            unit and not blank_between and _continues(previous, line, in_list=in_list)
-        ):
-            unit = (unit[0], end)
-        else:
-            if unit:
-                yield unit
-            unit = (start, end)
-            in_list = _LIST_ITEM.match(line) is not None
-        previous = line
-    if unit:
-        yield from _fenced(text, *unit) if fence_start is not None else (unit,)
-
-
-def _gap(text: str, start: int, end: int) -> str:
-    """The white space between two lines, newlines only; a line of spaces counts as blank."""
-    return "\n" * min(text.count("\n", start, end), 2)
-
-
-def _fenced(text: str, start: int, end: int) -> Iterator[Span]:
-    if end - start <= _MAX_FENCE_CHARS:
-        yield start, end
-        return
-    for match in _LINE.finditer(text, start, end):
-        span = _strip(text, match.start(), match.end())
-        if span[0] < span[1]:
-            yield span
-
-
-def _continues(previous: str, line: str, *, in_list: bool) -> bool:
-    """True if `line` belongs to the sentence or paragraph of the line before it."""
-    if _TABLE_ROW.match(line) or _HEADING.match(line) or _TABLE_ROW.match(previous) or _HEADING.match(previous):
-        return False
-    tail = previous[-40:].rstrip()
-    if _LIST_ITEM.match(line):  # "2024." + "3. 1. 시행" is a date, not a list
-        return bool(_NUMBERED.match(line) and len(tail) > 1 and tail[-1] == "." and tail[-2].isdigit())
-    if _LABEL.match(line.lstrip()):
-        return False
-    if _ENDS_SENTENCE.search(tail):
-        return not _stays_open(tail)
-    if _ends_korean(tail) and not _QUOTATIVE.match(line.lstrip()):
-        return False
-    ends_list = in_list and len(previous) < _SHORT_ITEM_CHARS and not line[0].isspace()
-    return not ends_list
-
-
-def _stays_open(tail: str) -> bool:
-    """True if the full stop at the end of a line is an abbreviation's or a date's."""
-    word = tail.rsplit(None, 1)[-1].rstrip(".").lower()
-    return tail[-1] == "." and (word in _ALWAYS_SHORT or word in _SHORT_BEFORE_NUMBER or word.isdigit())
-
-
-def _ends_korean(tail: str) -> bool:
-    if _KOREAN_END.search(tail):
-        return True
-    # Any syllable with a final consonant before "다" is a verb ("했다", "본다", "없다"), unlike "바다", "마다", "보다".
-    return len(tail) > 1 and tail[-1] == "다" and "가" <= tail[-2] <= "힣" and (ord(tail[-2]) - 0xAC00) % 28 != 0
-
-
-def _strip(text: str, start: int, end: int) -> Span:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
-
-
-# ---- units to sentences ----
 
 
 class _Enclosures:
@@ -247,7 +117,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[Span]:
             stop = after.end() if after and not inside else mark.end()
             cuts = not inside and _mark_ends(text, begin, mark.group(), at, stop, end)
         if cuts and stop < end:
-            yield _strip(text, begin, stop)
+            yield stripped(text, begin, stop)
             begin = stop
             while begin < end and text[begin].isspace():
                 begin += 1
@@ -277,7 +147,7 @@ def _mark_ends(text: str, begin: int, mark: str, at: int, stop: int, end: int) -
     if word[:1].isascii() and word[:1].islower() and not _is_hangul(before):
         return False
     if "…" in mark or (len(mark) > 1 and set(mark) == {"."}):
-        return word[:1].isupper() or before in "다요죠까음함됨오"
+        return word[:1].isupper() or (bool(before) and before in "다요죠까")
     return mark[0] != "." or len(mark) > 1 or _full_stop_ends(text, begin, at, word)
 
 
@@ -302,7 +172,7 @@ def _full_stop_ends(text: str, begin: int, at: int, following_word: str) -> bool
     first = len(parts) == 1 and at - begin <= _WORD_WINDOW  # the sentence began with this word
     digit_next = following_word[:1].isdigit()
     starter_next = following_word.lower() in _STARTERS and following_word[:1].isupper()
-    if core in _ALWAYS_SHORT or (core in _SHORT_BEFORE_NUMBER and digit_next):
+    if core in ALWAYS_SHORT or (core in SHORT_BEFORE_NUMBER and digit_next):
         return False
     if core in _MAYBE_SHORT or _DOTTED.fullmatch(core) or (len(core) == 1 and core.isascii() and core.isalpha()):
         return starter_next and not first

@@ -51,8 +51,8 @@ _CODE_SPAN = re.compile(r"(`[^`\n]+`)")
 class Quotable:
     """`text` can stand in an answer; it came from `evidence[n - 1].text[start:end]`.
 
-    `context`: the headings, question or term it stands under, for the scoring. `kind`: "sentence", "item" or "row".
-    `order`: its position among the passage's quotable texts.
+    `context`: the headings, question or term it stands under, for the scoring. `kind`: "sentence", "item" (of a
+    list), "more" (a further sentence of the same item) or "row" (of a table). `order`: its position among the passage's quotable texts.
     """
 
     text: str
@@ -85,6 +85,7 @@ def _prose(item: Evidence) -> Iterator[_Part]:
     base = " › ".join(dict.fromkeys([item.title, *item.heading]))
     local = ""
     header: list[str] = []
+    item_end = -1  # where the list item that the last sentence belongs to was left
     for start, end in sentence_spans(item.text):
         raw = item.text[start:end]
         heading = _HEADING.match(raw)
@@ -100,8 +101,13 @@ def _prose(item: Evidence) -> Iterator[_Part]:
         else:
             header = []
             text, kind = _sentence(raw)
+            if kind == "sentence" and item_end >= 0 and "\n" not in item.text[item_end:start]:
+                kind = "more"
+            item_end = end if kind in ("item", "more") else -1
         if text and text not in base:
-            yield text, start, end, context, item.language, kind
+            # Rows of numbers read the same in any language.
+            language = "und" if _NARROW_ROW.match(text) and not _TABLE_ROW.match(raw) else item.language
+            yield text, start, end, context, language, kind
 
 
 def _sentence(raw: str) -> tuple[str, str]:

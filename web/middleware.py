@@ -42,7 +42,9 @@ _SAFE_HEADERS = {
 }
 
 # Routes of Gradio that nothing here uses: files in, other servers' files out, monitoring, code editing.
-_CLOSED = re.compile(r"/(gradio_api/)?(upload|proxy=|monitoring|process_recording|(undo-)?vibe-|deep_link|run-history|runs)")
+_CLOSED = re.compile(
+    r"/(gradio_api/)?(upload|proxy=|monitoring|process_recording|(undo-)?vibe-|deep_link|run-history|runs)"
+)
 
 
 class _BodyTooLarge(Exception):

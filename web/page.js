@@ -1,7 +1,7 @@
 /* What moves in the browser: footnotes, the panel of sources, progress, examples, the saved conversation.
  *
  * Gradio draws the chat; this file reads its DOM and adds to it. Text of documents and models enters the page only as
- * `textContent`, so nothing in it can become markup. The nth answer on the page belongs to the nth entry of `turns`.
+ * `textContent`, so nothing in it can become markup.
  */
 (() => {
   "use strict";
@@ -11,6 +11,7 @@
   const language = wanted.find((name) => name in data.texts) || "en";
   const texts = data.texts[language];
   const SESSION_KEY = "gakju.session";
+  const UNANSWERED_KEY = "gakju.unanswered";
   const FOOTNOTE = /\[(\d{1,3})\]/g;
 
   let turns = []; // one for each answer on the page: the API's JSON object and the question
@@ -18,6 +19,8 @@
   let openFootnote = null; // the button that was clicked last: {turn, n}
   let question = ""; // what was asked last, to put it back if nothing was answered
   let isBusy = false;
+  let about; // who answers, as the service told; undefined until it did
+  let progress = ["", {}]; // what the line above the question box says
 
   // ---------------------------------------------------------------- small tools
 
@@ -41,12 +44,20 @@
 
   const whoAnswered = (llm) => (llm === "quote mode" ? texts.quote_mode : llm);
 
-  function remember(sessionId) {
-    try {
-      if (sessionId) localStorage.setItem(SESSION_KEY, sessionId);
-      else localStorage.removeItem(SESSION_KEY);
-    } catch { /* storage is off: the conversation then ends with the page */ }
+  /** A value that outlives the page; "" where storage is switched off, then it ends with the page. */
+  function stored(storage, key) {
+    try { return window[storage].getItem(key) || ""; } catch { return ""; }
   }
+
+  function store(storage, key, value) {
+    try {
+      if (value) window[storage].setItem(key, value);
+      else window[storage].removeItem(key);
+    } catch { /* see above */ }
+  }
+
+  const remember = (sessionId) => store("localStorage", SESSION_KEY, sessionId);
+  const keepUnanswered = (text) => store("sessionStorage", UNANSWERED_KEY, text);
 
   // ---------------------------------------------------------------- the question box
 
@@ -81,7 +92,21 @@
 
   // ---------------------------------------------------------------- footnotes in the answers
 
-  const answers = () => findAll('#chat [data-testid="bot"]');
+  /** The answers on the page, each with the index of its turn: that of the question before it, counted from the end.
+   *  After a restart of the server Gradio may show fewer turns than there were. */
+  function answers() {
+    const bubbles = findAll('#chat [data-testid="user"], #chat [data-testid="bot"]');
+    const questions = bubbles.filter((bubble) => bubble.dataset.testid === "user").length;
+    const isNotYetShown = isBusy && questions === turns.length - 1;
+    let index = (isNotYetShown ? 0 : Math.max(0, turns.length - questions)) - 1;
+    return bubbles.flatMap((bubble) => {
+      if (bubble.dataset.testid === "bot") return [{ bubble, index }];
+      index += 1;
+      return [];
+    });
+  }
+
+  const turnOf = (element) => answers().find(({ bubble }) => bubble.closest(".message").contains(element))?.index ?? -1;
 
   function citationNumbers(turn) {
     return new Set((turn.citations || []).map((citation) => citation.n));
@@ -145,13 +170,12 @@
   }
 
   function decorate() {
-    const shown = answers();
-    document.body.classList.toggle("is-empty", !shown.length && !isBusy && !find('#chat [data-testid="user"]'));
-    shown.forEach((answer, index) => {
-      if (!turns[index]) return;
-      linkFootnotes(answer, index);
-      drawFooter(answer, index);
-    });
+    document.body.classList.toggle("is-empty", !isBusy && !find('#chat [data-testid="user"], #chat [data-testid="bot"]'));
+    for (const { bubble, index } of answers()) {
+      if (!turns[index]) continue;
+      linkFootnotes(bubble, index);
+      drawFooter(bubble, index);
+    }
     labelControls();
     measure();
   }
@@ -279,7 +303,7 @@
   function backToAnswer() {
     const from = openFootnote;
     const button = from && find(`#chat .cite[data-turn="${from.turn}"][data-n="${from.n}"]`);
-    const target = button || answers()[shownTurn];
+    const target = button || answers().find(({ index }) => index === shownTurn)?.bubble;
     target?.scrollIntoView({ block: "center" });
     button?.focus({ preventScroll: true });
   }
@@ -287,9 +311,15 @@
   // ---------------------------------------------------------------- progress, banner, welcome
 
   /** `isQuiet`: only for those who listen; the page shows it in another way. */
-  function drawProgress(text = "", { isWorking = false, isQuiet = false } = {}) {
+  function report(text, { isWorking = false, isQuiet = false } = {}) {
+    progress = [text, { isWorking, isQuiet }];
+    drawProgress();
+  }
+
+  function drawProgress() {
     const line = find("#progress");
     if (!line) return;
+    const [text, { isWorking = false, isQuiet = false }] = progress;
     line.classList.toggle("is-working", isWorking);
     line.classList.toggle("is-quiet", isQuiet);
     line.classList.toggle("is-empty", !text);
@@ -302,11 +332,11 @@
     return turn.phase === "answering" ? texts.phase_answering : texts.phase_start;
   }
 
-  function drawBanner(about) {
+  function drawBanner() {
     const banner = find("#banner");
-    if (!banner) return;
+    if (!banner || about === undefined) return;
     banner.className = about ? (about.is_quoting ? "is-quoting" : "is-llm") : "is-unknown";
-    if (!about) return banner.replaceChildren(texts.banner_unknown);
+    if (!about) return banner.replaceChildren(make("span", {}, texts.banner_unknown));
     const count = (number) => number.toLocaleString(language);
     const documents = say("banner_documents", { documents: count(about.documents), chunks: count(about.chunks) });
     banner.replaceChildren(
@@ -333,26 +363,32 @@
   // ---------------------------------------------------------------- what page.py calls
 
   window.gakju = {
-    savedSession() {
-      try { return localStorage.getItem(SESSION_KEY) || ""; } catch { return ""; }
-    },
+    savedSession: () => stored("localStorage", SESSION_KEY),
 
+    /** Also after a lost connection: Gradio then loads the whole page anew, and the question would be gone. */
     loaded(state) {
+      const lost = stored("sessionStorage", UNANSWERED_KEY);
+      const isUnanswered = lost && state.turns.at(-1)?.question !== lost;
+      isBusy = false;
       turns = state.turns;
       shownTurn = turns.length - 1;
-      if (state.problem !== "memory_unavailable" && state.problem !== "internal") remember(state.session_id);
-      drawBanner(state.about);
+      about = state.about;
+      keepUnanswered("");
+      if (!["memory_unavailable", "internal"].includes(state.problem)) remember(state.session_id);
+      drawBanner();
       drawPanel();
-      drawProgress(state.problem === "session_not_found" ? texts.lost_session : "");
+      report(isUnanswered ? texts.connection_lost : state.problem === "session_not_found" ? texts.lost_session : "");
       decorate();
+      if (isUnanswered) giveBack(lost);
     },
 
     asked() {
       isBusy = true;
+      keepUnanswered(question);
       turns = [...turns, { status: "pending", phase: "starting", question, citations: [], retrieved: [] }];
       shownTurn = turns.length - 1;
       drawPanel();
-      drawProgress(texts.phase_start, { isWorking: true });
+      report(texts.phase_start, { isWorking: true });
       decorate();
     },
 
@@ -362,11 +398,12 @@
       if (!update || !current) return update?.session_id || "";
       turns = [...turns.slice(0, -1), { ...update, question: current.question }];
       if (update.status === "pending") {
-        drawProgress(phaseText(update), { isWorking: true });
+        report(phaseText(update), { isWorking: true });
         return update.session_id;
       }
       isBusy = false;
-      drawProgress(update.error ? texts.failed : texts.done, { isQuiet: true });
+      keepUnanswered("");
+      report(update.error ? texts.failed : texts.done, { isQuiet: true });
       drawPanel();
       requestAnimationFrame(decorate);
       if (update.error && update.status !== "interrupted") giveBack(current.question);
@@ -377,21 +414,23 @@
 
     stopped() {
       isBusy = false;
+      keepUnanswered("");
       const current = turns.at(-1);
       if (current?.status === "pending") {
         turns = [...turns.slice(0, -1), { ...current, status: "interrupted", wasStopped: true }];
         if (current.phase !== "answering") giveBack(current.question);
       }
-      drawProgress(texts.stopped);
+      report(texts.stopped);
       drawPanel();
       requestAnimationFrame(decorate);
     },
 
     failed() {
       isBusy = false;
+      keepUnanswered("");
       const current = turns.at(-1);
       if (current?.status === "pending") turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
-      drawProgress(texts.connection_lost);
+      report(texts.connection_lost);
       drawPanel();
       giveBack(question);
     },
@@ -401,7 +440,7 @@
       shownTurn = -1;
       isBusy = false;
       remember("");
-      drawProgress("");
+      report("");
       drawPanel();
       decorate();
       box()?.focus();
@@ -412,14 +451,31 @@
 
   document.addEventListener("click", (event) => {
     const cite = event.target.closest?.("#chat .cite");
-    if (cite) return openCitation(Number(cite.dataset.turn), Number(cite.dataset.n));
+    if (cite) return openCitation(turnOf(cite), Number(cite.dataset.n));
     const open = event.target.closest?.("#chat .open-sources");
     if (open) {
-      showTurn(Number(open.dataset.turn));
+      showTurn(turnOf(open));
       return find("#sources")?.scrollIntoView({ behavior: "smooth", block: "nearest" });
     }
     if (event.target.closest?.("#sources .back")) backToAnswer();
   });
+
+  function startAnew(event) {
+    if (!isBusy) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    const button = event.target.closest("#new");
+    find("#ask .stop-button")?.click();
+    const timer = setInterval(() => {
+      if (isBusy || box()?.disabled) return;
+      clearInterval(timer);
+      button.click();
+    }, 50);
+  }
+  document.addEventListener("click", (event) => {
+    // Gradio writes the stopped answer into its state a moment later, so the old conversation ends before the new begins.
+    if (event.target.closest?.("#new")) startAnew(event);
+  }, true);
 
   // The box is emptied before Gradio tells of the submit, so what it holds is read when the key or button goes down.
   const keep = () => { question = box()?.value ?? ""; };
@@ -447,7 +503,9 @@
     requestAnimationFrame(() => {
       isScheduled = false;
       if (!find("#brand h1")) drawWelcome();
-      if (find("#sources") && !find("#sources header")) drawPanel();
+      if (!find("#banner span")) drawBanner();
+      if (!find("#sources header")) drawPanel();
+      drawProgress();
       decorate();
     });
   }

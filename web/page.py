@@ -8,32 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before Gradio is imported: no calls home, no statistics of every event kept in memory (they cost 5 → 13 ms a request),
-# and no failing import of matplotlib for each chunk of an answer (60–110 µs).
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
-
-import gradio as gr  # noqa: E402
-from gradio.events import Dependency  # noqa: E402
-
-from knowledge.errors import GakjuError  # noqa: E402
-from pipelines.events import Event, Failed, Turn  # noqa: E402
-from web.answer import Answer, stored_markdown, turn_dict  # noqa: E402
-from web.identity import Owners  # noqa: E402
-from web.inert import displayable  # noqa: E402
-from web.stream import in_batches  # noqa: E402
-from web.texts import PAGE, language_of  # noqa: E402
+from knowledge.errors import GakjuError
+from pipelines.events import Event, Failed, Turn
+from web.answer import Answer, stored_markdown, turn_dict
+from web.gradio_setup import Dependency, gr
+from web.identity import Owners
+from web.inert import displayable
+from web.stream import in_batches
+from web.texts import PAGE, language_of
 
 if TYPE_CHECKING:
     from pipelines.service import ChatService
@@ -53,7 +41,7 @@ class _SafeChatInterface(gr.ChatInterface):
     """
 
     def _append_message_to_history(self, message: Any, history: list, role: Any = "user") -> list:
-        shown = displayable(message) if isinstance(message, str) else message
+        shown = displayable(message if isinstance(message, str) else str(message))
         return super()._append_message_to_history(shown, history, role)
 
 
@@ -108,6 +96,17 @@ def _chat_interface(
                     answer = answer.after(event)
                 yield answer.markdown(caller.language), answer.to_dict()
 
+    textbox = gr.Textbox(
+        elem_id="ask",
+        label=translations("question"),
+        placeholder=translations("placeholder"),
+        submit_btn=True,
+        stop_btn=True,
+        lines=1,
+        max_lines=8,
+    )
+    # Gradio would make "5" of 5 and "['a']" of ["a"]; a program that sends the wrong type should hear of it.
+    textbox.preprocess = lambda payload: payload  # type: ignore[method-assign]
     return _SafeChatInterface(
         chat,
         additional_inputs=[session_id],
@@ -118,15 +117,7 @@ def _chat_interface(
         chatbot=gr.Chatbot(
             elem_id="chat", label=translations("conversation"), show_label=False, buttons=["copy"], height="100%"
         ),
-        textbox=gr.Textbox(
-            elem_id="ask",
-            label=translations("question"),
-            placeholder=translations("placeholder"),
-            submit_btn=True,
-            stop_btn=True,
-            lines=1,
-            max_lines=8,
-        ),
+        textbox=textbox,
     )
 
 
@@ -147,11 +138,10 @@ async def _events(service: ChatService, message: object, session_id: object, cal
         yield Failed("invalid_message", f"The message is not text but {kind}.", "Send a string.", caller.request_id)
         return
     try:
-        turn = service.turn(
-            message, session_id=str(session_id or ""), owner=caller.owner, request_id=caller.request_id
-        )
-        async for event in turn:
-            yield event
+        turn = service.turn(message, session_id=str(session_id or ""), owner=caller.owner, request_id=caller.request_id)
+        async with aclosing(turn) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
     except Exception:
         # A dead textbox or a traceback would be the alternative: Gradio re-enables its box only after a success.
         log.exception("request %s: the chat service raised", caller.request_id)
@@ -196,9 +186,9 @@ def _wire(
     for event in running:
         # Gradio 6 runs .then() only after a success, so ChatInterface never re-enables its box after a failed event.
         event.failure(enabled_box, None, chat.textbox, js="() => { window.gakju.failed(); }", **_DIRECT)
-    new_button.click(
-        lambda: ([], [], "", enabled_box()), None, [*shown, session_id, chat.textbox], cancels=running, **_DIRECT
-    ).then(None, None, None, js="() => { window.gakju.reset(); }", **_DIRECT)
+    new_button.click(lambda: ([], [], ""), None, [*shown, session_id], **_DIRECT).then(
+        None, None, None, js="() => { window.gakju.reset(); }", **_DIRECT
+    )
     # Undo and retry would change what the page shows and not what the service remembers.
     chat.chatbot._undoable = chat.chatbot._retryable = False  # type: ignore[attr-defined]
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from web.gradio_setup import gr
 from web.identity import Owners
 from web.middleware import Shell
-from web.page import build_page, gr
+from web.page import build_page
 
 if TYPE_CHECKING:
     from pipelines.service import ChatService
@@ -76,7 +77,15 @@ def build_app(
 
 def _theme() -> gr.themes.Base:
     """Fonts of the reader's system only: nothing is fetched from anywhere."""
-    sans = ["system-ui", "-apple-system", "Segoe UI", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans CJK KR", "sans-serif"]
+    sans = [
+        "system-ui",
+        "-apple-system",
+        "Segoe UI",
+        "Apple SD Gothic Neo",
+        "Malgun Gothic",
+        "Noto Sans CJK KR",
+        "sans-serif",
+    ]
     return gr.themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=sans, font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"]
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ async def in_batches(
     interval_s: float = 0.1,
     beat_s: float = 0.5,
     clock: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[list[Item]]:
+) -> AsyncGenerator[list[Item], None]:
     """Yield what came, the first item at once, then at most every `interval_s`; an empty list after `beat_s` of nothing.
 
     When the caller stops early (`aclose`, cancellation), `items` is cancelled where it waits and closed before this

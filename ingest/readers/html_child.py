@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
 _DROPPED = frozenset(
-    "script style nav noscript template svg canvas iframe object head select button input textarea dialog".split()
+    "script style nav noscript template svg canvas iframe object head title select button input textarea dialog".split()
 )
 _BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure footer form "
@@ -70,16 +70,32 @@ def _words(root: Tag) -> str:
 
 
 def _table(table: Tag) -> str:
-    """Rows as "| a | b |"; a table inside a cell is part of the cell's words."""
-    rows = []
-    for row in table.find_all("tr"):
-        if row.find_parent("table") is table:
-            cells = [_words(cell).replace("|", "/") for cell in row.find_all(["td", "th"], recursive=False)]
-            if any(cells):
-                rows.append(f"| {' | '.join(cells)} |")
-                if len(rows) == 1 and row.find("th", recursive=False):
-                    rows.append("|" + " --- |" * len(cells))
-    return "\n".join(rows)
+    """Rows as "| a | b |". Cells and rows need no end tags; a table inside a cell is part of the cell's words."""
+    rows: list[list[list[str]]] = [[]]
+    first_is_header = False
+    for event, element in _events(table):
+        if event == "text":
+            if not rows[-1] and str(element).strip():
+                rows[-1].append([])  # a caption, or words outside cells
+            if rows[-1]:
+                rows[-1][-1].append(str(element))
+        elif event == "open" and isinstance(element, Tag):
+            if element.name == "tr":
+                rows.append([])
+            elif element.name in ("td", "th"):
+                first_is_header = first_is_header or (element.name == "th" and len(rows) == 2)
+                rows[-1].append([])
+            elif rows[-1]:
+                rows[-1][-1].append(
+                    element.get_text(" ")
+                    if element.name in ("table", "pre")
+                    else " " * (element.name in _BLOCKS or element.name == "br")
+                )
+    cells = [[" ".join("".join(parts).split()).replace("|", "/") for parts in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in cells if any(row)]
+    if first_is_header and len(lines) > 1 and not any(cells[0]):
+        lines.insert(1, "|" + " --- |" * len(cells[1]))
+    return "\n".join(lines)
 
 
 def _lines(text: str) -> str:

@@ -20,6 +20,7 @@ from knowledge.types import ParsedDocument
 
 # Inline parsing is quadratic in unclosed brackets (0.6 s at 60,000 of them): longer paragraphs keep their marks.
 _MAX_INLINE_CHARS = 10_000
+_MAX_NESTING = 100  # two a list level; what is nested deeper is lost, and the preset's 20 would be 10 levels
 _MAX_FRONT_MATTER_CHARS = 20_000
 _FRONT_MATTER_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*[\"']?([^\n\"']{1,300})", re.MULTILINE)
 _LINE_BREAK_TAG = re.compile(r"<(?:br|/p|/tr|/li|/div|/h[1-6])\b[^<>]{0,200}>", re.IGNORECASE)
@@ -42,7 +43,7 @@ def read_markdown(data: bytes, *, name: str) -> ParsedDocument:
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     # Inline content is parsed piece by piece below, under a limit.
-    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable("inline")
+    return MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable(["table", "strikethrough"]).disable("inline")
 
 
 def _without_front_matter(text: str) -> tuple[str, str | None]:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ingest.readers.builder import DocumentBuilder
 from ingest.readers.decoding import clean
 from ingest.readers.headings import article, division
-from ingest.readers.pdf_layout import paragraphs, squeezed, without_running_lines
+from ingest.readers.pdf_layout import (
+    continues_overleaf,
+    paragraphs,
+    squeezed,
+    without_running_lines,
+    wraps_inside_words,
+)
 from ingest.readers.sandbox import Record, run_parser
 from knowledge.errors import ReadFailed
+from knowledge.sentences import sentence_spans
 from knowledge.types import ParsedDocument, Place
 
 _JUNK_TITLE = re.compile(
     r"(?:microsoft (?:word|powerpoint|excel)\b|untitled|제목 ?없음|무제|document\d*$|문서 ?\d*$|.*\.\w{2,5}$)", re.I
 )
-_MIN_WRAPPED_AT_SPACE = 0.2
-_COUNTER = "개월|년도|년|월|일|조|항|호|장|절|시간|시|분|초|원|개|회|명|차|주|세|배|위|점|쪽"
-_NUMBER_APART = re.compile(rf"(?<=\d) (?=(?:{_COUNTER}))")
+_COUNTER = "번째|개월|년도|년|월|일|조|항|호|장|절|시간|시|분|초|원|개|회|명|차|주|세|배|위|점|쪽"
+_NUMBER_APART = re.compile(rf"(?<=\d) (?=(?:{_COUNTER}))|(?<=\b제) (?=\d)")
 _NUMBER_GLUED = re.compile(r"\d[가-힣]")
 _MIN_APART = 5
+_MAX_OVERLEAF_LINES = 6
 
 
 def read_pdf(data: bytes, *, name: str) -> ParsedDocument:
@@ -36,17 +44,18 @@ def read_pdf(data: bytes, *, name: str) -> ParsedDocument:
     outline = _outline(records)
     builder = DocumentBuilder()
     lines = without_running_lines([page.split("\n") for page in _close_numbers(pages)])
-    trailing_spaces = _keeps_trailing_spaces(lines)
+    inside_words = wraps_inside_words(lines)
+    lines = _whole_sentences(lines)
     for number, page_lines in enumerate(lines):
-        _add_page(builder, page_lines, number, outline.get(number, {}), trailing_spaces=trailing_spaces)
+        _add_page(builder, page_lines, number, outline.get(number, {}), inside_words=inside_words)
     return builder.build(name=name, titles=(_sensible_title(records), builder.first_top_heading))
 
 
 def _add_page(
-    builder: DocumentBuilder, lines: list[str], number: int, titles: dict[str, int], *, trailing_spaces: bool
+    builder: DocumentBuilder, lines: list[str], number: int, titles: dict[str, int], *, inside_words: bool
 ) -> None:
     place = Place(page=number + 1)
-    for kind, text in paragraphs(lines, trailing_spaces=trailing_spaces, titles=frozenset(titles)):
+    for kind, text in paragraphs(lines, inside_words=inside_words, titles=frozenset(titles)):
         if kind == "heading":
             builder.heading(titles.get(squeezed(text)) or division(text) or 1, text, place=place)
             continue
@@ -54,6 +63,23 @@ def _add_page(
         if opened:
             builder.heading(*opened, in_text=False)
         builder.block(text, kind=kind, place=place)
+
+
+def _whole_sentences(pages: list[list[str]]) -> list[list[str]]:
+    """Pages where a sentence that goes on overleaf stands whole on the page it begins on."""
+    pages = [[line for line in lines if line.strip()] for lines in pages]
+    for lines, following in pairwise(pages):
+        if not (lines and following) or not continues_overleaf(lines[-1], lines, following[0]):
+            continue
+        rest = "\n".join(following[:_MAX_OVERLEAF_LINES])
+        start, end = sentence_spans(rest.replace("\n", " "))[0]
+        if end < len(rest.rstrip()) or len(following) <= _MAX_OVERLEAF_LINES:
+            lines.extend(rest[start:end].split("\n"))
+            # What is left of a line is shorter than the others, which would look like the end of a paragraph.
+            left, *after = [line for line in rest[end:].split("\n") if line.strip()] or [""]
+            joined = [f"{left.strip()} {after[0]}", *after[1:]] if after else [left] if left else []
+            following[:_MAX_OVERLEAF_LINES] = joined
+    return pages
 
 
 def _outline(records: Sequence[Record]) -> dict[int, dict[str, int]]:
@@ -72,11 +98,6 @@ def _close_numbers(pages: list[str]) -> list[str]:
     if apart < _MIN_APART or glued * 20 > apart:
         return pages
     return [_NUMBER_APART.sub("", page) for page in pages]
-
-
-def _keeps_trailing_spaces(pages: list[list[str]]) -> bool:
-    lines = [line for page in pages for line in page if line.strip()]
-    return sum(line[-1].isspace() for line in lines) > _MIN_WRAPPED_AT_SPACE * len(lines)
 
 
 def _sensible_title(records: Sequence[Record]) -> str | None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ingest.readers.headings import article, division
 
@@ -14,9 +15,10 @@ Lines = list[str]
 _EDGE_LINES = 2  # a header or footer stands in the first or last two lines of a page
 _REPEATED_PAGES = 3
 _MAX_RUNNING_CHARS = 120
+_MIN_COUNTING_LETTERS = 8  # "Chapter 1", "Chapter 2", one a page, are titles and no running lines
 _NUMBER = re.compile(r"\d{1,5}")
 _PAGE_NUMBER = re.compile(
-    r"[-–—|\s]{0,6}(?:page|p\.|제)?\s{0,3}(\d{1,5}|[ivxlc]{1,7})\s{0,3}(?:(?:/|of)\s{0,3}\d{1,5})?\s{0,3}(?:쪽|페이지|면)?[-–—|\s]{0,6}",
+    r"[-–—|\s]{0,6}(?:page|p\.|제)?\s{0,3}(\d{1,5}|(?-i:[ivxl]{1,7}))\s{0,3}(?:(?:/|of)\s{0,3}\d{1,5})?\s{0,3}(?:쪽|페이지|면)?[-–—|\s]{0,6}",
     re.IGNORECASE,
 )
 _LIST_START = re.compile(
@@ -66,6 +68,8 @@ def _keys(edge: str, line: str, page: int) -> list[tuple]:
     if len(line) > _MAX_RUNNING_CHARS:
         return []
     keys: list[tuple] = [(edge, line)]
+    if sum(char.isalpha() for char in line) < _MIN_COUNTING_LETTERS:
+        return keys
     for match in _NUMBER.finditer(line):
         keys.append((edge, line[: match.start()], line[match.end() :], int(match.group()) - page))
     return keys
@@ -80,11 +84,10 @@ def _is_page_number(line: str, page: int) -> bool:
     return decorated or not number.isdigit() or int(number) == page + 1
 
 
-def paragraphs(lines: Lines, *, trailing_spaces: bool, titles: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+def paragraphs(lines: Lines, *, inside_words: bool, titles: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
     """(kind, text) of the paragraphs, lists and tables in `lines`; kind "heading" for lines among `titles`.
 
-    `trailing_spaces`: the PDF keeps the space at which a line was wrapped, so a line without one was wrapped inside
-    a word, as Korean may be. `titles` are compared without white space.
+    `inside_words`: see `wraps_inside_words`. `titles` are compared without white space.
     """
     width = _usual_width(lines)
     result: list[tuple[str, str]] = []
@@ -95,7 +98,7 @@ def paragraphs(lines: Lines, *, trailing_spaces: bool, titles: frozenset[str] = 
             continue
         kind = _kind(line, titles)
         if previous and result and _joins(previous, line, result[-1][0], kind, width):
-            separator = "\n" if kind == "table" else _joint(previous, line, trailing_spaces=trailing_spaces)
+            separator = "\n" if kind in ("table", "list") else _joint(previous, line, inside_words=inside_words)
             text = result[-1][1]
             if separator == "-":
                 text, separator = text[:-1], ""
@@ -104,6 +107,33 @@ def paragraphs(lines: Lines, *, trailing_spaces: bool, titles: frozenset[str] = 
             result.append((kind, line.strip()))
         previous = line
     return result
+
+
+def wraps_inside_words(pages: Sequence[Lines]) -> bool:
+    """True if lines of Korean are wrapped between any two syllables and keep the space where they happen to have one.
+
+    Then about half the wrapped lines end with a space. Wrapped at words, nearly all or none do: one in thirty lines
+    of a PDF from LibreOffice lost it.
+    """
+    wrapped = spaced = 0
+    for lines in pages:
+        width = _usual_width(lines)
+        for line, following in pairwise(lines):
+            last = line.rstrip()[-1:]
+            if last and _is_cjk(last) and _is_cjk(following[:1] or " ") and _width(line.rstrip()) > 0.8 * width:
+                wrapped += 1
+                spaced += line[-1].isspace()
+    return wrapped >= 5 and 0.1 * wrapped < spaced < 0.85 * wrapped
+
+
+def continues_overleaf(last_line: str, lines: Lines, first_line: str) -> bool:
+    """True if the sentence that `lines` end with, in `last_line`, goes on with the next page's `first_line`."""
+    first_line = first_line.lstrip()
+    if _SENTENCE_END.search(last_line.rstrip()) or _kind(last_line, frozenset()) in ("table", "heading"):
+        return False
+    if _kind(first_line, frozenset()) != "paragraph" or article(first_line):
+        return False
+    return _width(last_line.rstrip()) > 0.6 * _usual_width(lines) and not first_line[:1].isupper()
 
 
 def squeezed(title: str) -> str:
@@ -127,7 +157,7 @@ def _joins(previous: str, line: str, open_kind: str, kind: str, width: int) -> b
     if "table" in (open_kind, kind):
         return open_kind == kind
     if kind == "list" or article(line.lstrip()):
-        return False
+        return kind == open_kind == "list"
     before = previous.rstrip()
     if _SENTENCE_END.search(before) or before.endswith(("다", "요", "음", "함", "됨", "임")):
         return _width(before) > 0.85 * width and not before.endswith(":")
@@ -135,11 +165,11 @@ def _joins(previous: str, line: str, open_kind: str, kind: str, width: int) -> b
     return _width(before) > 0.6 * width
 
 
-def _joint(previous: str, line: str, *, trailing_spaces: bool) -> str:
+def _joint(previous: str, line: str, *, inside_words: bool) -> str:
     """What stands between two joined lines: a space, nothing inside a Korean word, "-" to take a hyphen out."""
     if _HYPHENATED.search(previous[-40:]) and line.lstrip()[:1].islower():
         return "-"
-    if previous[-1].isspace() or line[0].isspace() or not trailing_spaces:
+    if previous[-1].isspace() or line[0].isspace() or not inside_words:
         return " "
     return "" if _is_cjk(line[0]) and (_is_cjk(previous[-1]) or previous[-1].isdigit()) else " "
 

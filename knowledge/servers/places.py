@@ -75,10 +75,17 @@ def prepare(data_dir: Path, name: str, program: Path) -> Place:
         ) from exc
 
 
+def clear(place: Place) -> None:
+    """Removes the short folder of stopped servers, which lies outside DATA_DIR; the next start makes it anew."""
+    if place.run != place.base / "run":
+        shutil.rmtree(place.run, ignore_errors=True)
+
+
 def _log(data_dir: Path, name: str) -> Path:
     log = data_dir / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
+    log.parent.chmod(0o700)  # PostgreSQL logs the statements that failed, with their data
+    log.touch(mode=0o600)
     for path in (log.parent, log):
         give_to_folder_owner(path, data_dir)
     return log
@@ -141,13 +148,16 @@ def _reachable_program(program: Path, base: Path, account: Account) -> Path:
 def _run_folder(base: Path, account: Account) -> Path:
     """`base`/run, or a private folder with a short path that `base`/run links to."""
     run = base / "run"
-    if run.is_symlink() and (known := run.resolve()).is_dir() and _is_private(known, account):
-        return known  # another process may have another TMPDIR: the link tells all of them the same
     if not run.is_symlink() and _fits(run):
         run.mkdir(exist_ok=True)
         account.own(run)
         return run
-    short = Path(tempfile.gettempdir()).resolve() / f"gakju-{account.uid}-{_digest(_identity(base))}"
+    name = f"gakju-{account.uid}-{_digest(_identity(base))}"
+    known = run.resolve()
+    # Another process may have another TMPDIR: the link tells all of them the same. A copied folder has a copied link.
+    if run.is_symlink() and known.name == name and known.is_dir() and _is_private(known, account):
+        return known
+    short = Path(tempfile.gettempdir()).resolve() / name
     if not _fits(short):
         short = Path("/tmp") / short.name  # noqa: S108 (private folder, owner and mode checked below)
     short.mkdir(mode=0o700, exist_ok=True)

@@ -65,8 +65,8 @@ class Postgres:
     def pid_file(self) -> Path:
         return self.place.data / "postmaster.pid"
 
-    def probe(self) -> Answer:
-        return ask_postgres(self._socket, user=ROLE, database=DATABASE)
+    def probe(self, *, timeout_s: float) -> Answer:
+        return ask_postgres(self._socket, user=ROLE, database=DATABASE, timeout_s=timeout_s)
 
     def command(self) -> list[str]:
         """Options that hold whatever postgresql.conf says: the private socket, nothing on TCP, our log."""

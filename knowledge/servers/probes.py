@@ -74,7 +74,7 @@ class _Stream:
         self._rest += data
 
 
-def ask_postgres(path: Path, *, user: str, database: str, timeout_s: float = 5) -> Answer:
+def ask_postgres(path: Path, *, user: str, database: str, timeout_s: float) -> Answer:
     """Logs in and out again. Any refusal but "cannot connect now" still means that it serves, as for pg_isready."""
     fields = {"user": user, "database": database, "application_name": "gakju health check"}
     body = b"".join(f"{key}\0{value}\0".encode() for key, value in fields.items()) + b"\0"
@@ -103,7 +103,7 @@ def _read_login(stream: _Stream) -> Answer:
             return SILENCE if "shutting down" in fields.get(b"M", "") else Answer(Health.STARTING)
 
 
-def ask_valkey(path: Path, *, timeout_s: float = 5) -> Answer:
+def ask_valkey(path: Path, *, timeout_s: float) -> Answer:
     """PING, then the version from INFO. An error reply other than LOADING (say, a full disk) still means it serves."""
     try:
         with _Stream(path, timeout_s) as stream:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ServerStartFailed
-from . import processes
+from . import places, processes
 from .hints import hint_for
 from .locks import Lock, is_free
 from .places import Place
@@ -43,7 +43,7 @@ class Program(Protocol):
     def url(self) -> str: ...
     @property
     def pid_file(self) -> Path: ...  # looked at only where there is no /proc
-    def probe(self) -> Answer: ...
+    def probe(self, *, timeout_s: float) -> Answer: ...
     def prepare(self, runner: Runner) -> None: ...  # no process is left: remove stale files, make the data folder
     def command(self) -> list[str]: ...
     def repair(self, log_tail: str) -> bool: ...  # after a failed start: True when something was mended
@@ -103,8 +103,13 @@ class Supervisor:
         self._start_timeout_s = start_timeout_s
         self._silence_s = silence_s
         self._orphan_s = min(3.0, silence_s)
+        self._probe_timeout_s = min(5.0, silence_s)
         self._child: subprocess.Popen[bytes] | None = None
         self._runner: Runner | None = None
+
+    def probe(self) -> Answer:
+        """What the server says now; a few milliseconds when it is well."""
+        return self.program.probe(timeout_s=self._probe_timeout_s)
 
     def start(self) -> Answer:
         """Returns once the server answers; starts it when no process of it is left.
@@ -114,7 +119,7 @@ class Supervisor:
         """
         deadline = time.monotonic() + self._start_timeout_s
         starts, silent_since, pause_s = 0, time.monotonic(), 0.01
-        while not (answer := self.program.probe()).is_ready:
+        while not (answer := self.probe()).is_ready:
             now = time.monotonic()
             if answer.health is Health.STARTING:
                 silent_since = now
@@ -123,7 +128,7 @@ class Supervisor:
                 starts, silent_since, pause_s = starts + 1, time.monotonic(), 0.01
             elif now - silent_since > self._orphan_s and self._only_orphans():
                 self._kill("left over from a killed server")
-            elif now - silent_since > self._silence_s:
+            elif now - silent_since > self._silence_s and not starts:  # one that we start has until the deadline
                 self._kill(f"silent for {self._silence_s:.0f} s")
                 silent_since = now
             if now > deadline:
@@ -199,5 +204,7 @@ class Supervisor:
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout=10)
             self._child = None
-        if not is_free(lock):
+        if is_free(lock):
+            places.clear(self.program.place)
+        else:
             _LOG.error("%s in %s does not stop", self.program.title, self.program.place.shown)

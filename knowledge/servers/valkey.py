@@ -55,8 +55,8 @@ class Valkey:
     def pid_file(self) -> Path:
         return self.place.run / "valkey.pid"
 
-    def probe(self) -> Answer:
-        return ask_valkey(self._socket)
+    def probe(self, *, timeout_s: float) -> Answer:
+        return ask_valkey(self._socket, timeout_s=timeout_s)
 
     def command(self) -> list[str]:
         place = self.place
@@ -86,13 +86,22 @@ class Valkey:
         return self._log_is_damaged
 
     def _mend(self, runner: Runner) -> None:
-        """Keeps a copy, then lets Valkey's own checker (the same program under another name) cut the damaged end."""
+        """Keeps a copy, then lets Valkey's own checker (the same program under another name) cut the damaged end.
+
+        Of the newest file alone: given the manifest, the checker of Valkey 9.1 takes the base file, an RDB with
+        Valkey's own magic, for a damaged text file and gives up.
+        """
         folder = self.place.data / "appendonlydir"
         kept = self.place.base / f"damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         shutil.copytree(folder, kept, dirs_exist_ok=True)
         checker = self.place.run / "valkey-check-aof"
         checker.unlink(missing_ok=True)
         checker.symlink_to(self.place.program)
-        manifest = folder / "appendonly.aof.manifest"
-        runner.run([str(checker), "--fix", str(manifest)], what="Mending Valkey's append-only file", stdin=b"y\n")
+        newest = folder / _newest_file((folder / "appendonly.aof.manifest").read_text())
+        runner.run([str(checker), "--fix", str(newest)], what="Mending Valkey's append-only file", stdin=b"y\n")
         _LOG.warning("Valkey's append-only file was damaged; its end was cut off, the original is kept in %s", kept)
+
+
+def _newest_file(manifest: str) -> str:
+    """The last one listed; lines are `file NAME seq N type b|h|i`."""
+    return manifest.strip().splitlines()[-1].split()[1].strip('"')

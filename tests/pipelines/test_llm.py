@@ -6,14 +6,19 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import ChatMessage, ChatResponse
 
 from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
 from pipelines.llm import Timeouts, VllmChat, connect
+from pipelines.llm.retry import RetryBudget
 from tests.fakes.vllm import ENGINE_DEAD, MODEL, OVERLOADED, TOO_LONG, FakeVllm, Raw, Reply, Status
 
 QUESTION = [ChatMessage(role="system", content="Answer briefly."), ChatMessage(role="user", content="연차는 며칠?")]
@@ -316,6 +321,16 @@ async def test_retries_end_with_their_budget(fake: FakeVllm) -> None:
     assert len(fake.requests) < 40 * 3 / 2, "every call was tried three times"
 
 
+def test_the_retry_budget_refills_by_time() -> None:
+    now = [0.0]
+    budget = RetryBudget(clock=lambda: now[0])
+    assert [budget.take() for _ in range(12)] == [True] * 10 + [False] * 2
+    now[0] = 3.5
+    assert [budget.take() for _ in range(4)] == [True] * 3 + [False]
+    now[0] = 1000.0
+    assert sum(budget.take() for _ in range(100)) == 10
+
+
 async def test_a_web_page_is_not_a_server(fake: FakeVllm) -> None:
     fake.always(Status(200, "<html>Welcome</html>", "text/html"))
     _, error = await read_until_error(llm_at(fake))
@@ -487,6 +502,30 @@ async def test_closing_the_stream_closes_the_request(fake: FakeVllm) -> None:
     assert asyncio.all_tasks() <= tasks
 
 
+class KeepEverything(BaseEventHandler):
+    """An observer that remembers events, and with an exception's traceback everything that it refers to."""
+
+    events: list[BaseEvent] = []  # noqa: RUF012  a pydantic field
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        self.events.append(event)
+
+
+async def test_closing_the_stream_closes_the_request_even_while_an_observer_remembers_it(fake: FakeVllm) -> None:
+    fake.always(ENDLESS)
+    observer = KeepEverything()
+    handlers = get_dispatcher().event_handlers
+    handlers.append(observer)
+    try:
+        stream = await llm_at(fake).astream_chat(QUESTION)
+        await anext(stream)
+        await stream.aclose()
+        assert await asyncio.to_thread(fake.wait_for_disconnect, timeout_s=1), "the request was still open after 1 s"
+        assert observer.events
+    finally:
+        handlers.remove(observer)
+
+
 @pytest.mark.parametrize("reply", [ENDLESS, Reply("late", first_delay_s=30)], ids=["streaming", "before first token"])
 async def test_cancelling_the_reader_closes_the_request(fake: FakeVllm, reply: Reply) -> None:
     fake.always(reply)
@@ -496,6 +535,14 @@ async def test_cancelling_the_reader_closes_the_request(fake: FakeVllm, reply: R
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
+    assert await asyncio.to_thread(fake.wait_for_disconnect, timeout_s=1), "the request was still open after 1 s"
+
+
+async def test_an_abandoned_stream_closes_the_request_too(fake: FakeVllm) -> None:
+    fake.always(ENDLESS)
+    async for response in await llm_at(fake).astream_chat(QUESTION):
+        assert response.delta
+        break
     assert await asyncio.to_thread(fake.wait_for_disconnect, timeout_s=1), "the request was still open after 1 s"
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
@@ -47,7 +48,7 @@ async def rejected(llm: VllmChat, messages: list[ChatMessage]) -> LLMRejected:
     return caught.value
 
 
-async def eventually(what: str, condition, timeout_s: float = 30) -> None:
+async def eventually(what: str, condition: Callable[[], bool], timeout_s: float = 30) -> None:
     until = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < until, f"not within {timeout_s} s: {what}"
@@ -123,16 +124,23 @@ async def test_a_wrong_address_is_a_bad_request(vllm: RunningVllm) -> None:
     assert "/v1" in error.hint
 
 
-async def test_closing_the_stream_stops_the_generation(vllm: RunningVllm) -> None:
-    asked = MAX_MODEL_LEN - 200
+async def test_closing_the_streams_stops_the_generation(vllm: RunningVllm) -> None:
+    streams, tokens_each = 8, MAX_MODEL_LEN - 200  # together many seconds of work
     before = vllm.metric("vllm:generation_tokens_total")
-    stream = await llm_at(vllm, max_tokens=asked).astream_chat(ENGLISH, extra_body=ON_AND_ON)
-    assert (await anext(stream)).delta
-    await eventually("the request runs", lambda: vllm.metric("vllm:num_requests_running") == 1)
-    await stream.aclose()
-    await eventually("the request has stopped", lambda: vllm.metric("vllm:num_requests_running") == 0)
+    llm = llm_at(vllm, max_tokens=tokens_each)
+
+    async def read_one_and_close() -> None:
+        stream = await llm.astream_chat(ENGLISH, extra_body=ON_AND_ON)
+        assert (await anext(stream)).delta
+        await stream.aclose()
+
+    await asyncio.gather(*(read_one_and_close() for _ in range(streams)))
+    await eventually(
+        "no request is running or waiting",
+        lambda: vllm.metric("vllm:num_requests_running") + vllm.metric("vllm:num_requests_waiting") == 0,
+    )
     generated = vllm.metric("vllm:generation_tokens_total") - before
-    assert 0 < generated < asked, "it ran to its end"
+    assert 0 < generated < streams * tokens_each / 2, "they ran on"
 
 
 async def test_queued_requests_all_answer(vllm: RunningVllm) -> None:

@@ -13,9 +13,10 @@ from knowledge.types import Citation, Evidence, Place, Scores
 from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{constructor}}'
+NOWHERE = Place()
 
 
-def evidence(rank: int, *, title: str, path: str, text: str, place: Place = Place(), heading=(), words=7.1) -> Evidence:
+def evidence(rank: int, *, title: str, path: str, text: str, place: Place = NOWHERE, heading=(), words=7.1) -> Evidence:
     return Evidence(
         chunk_id=f"chunk-{path}-{rank}",
         document_id=f"document-{path}",
