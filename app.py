@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from settings import Settings, SettingsError, load_settings
 
@@ -37,6 +39,9 @@ from knowledge.lexemes import Analyzer
 from knowledge.manifest import Manifest, ensure_manifest
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
+
+if TYPE_CHECKING:
+    from pipelines.service import ChatService
 
 log = logging.getLogger("gakju")
 
@@ -143,7 +148,7 @@ def _embedding(settings: Settings, data_dir: Path) -> GakjuEmbedding:
 
 def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
     with open_index(settings) as index:
-        return _ingest_paths(
+        return ingest_paths(
             settings,
             index,
             arguments.paths,
@@ -152,7 +157,7 @@ def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
         )
 
 
-def _ingest_paths(
+def ingest_paths(
     settings: Settings,
     index: Index,
     paths: Sequence[Path],
@@ -189,7 +194,7 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
         page_code = pool.submit(__import__, "web.server")
         words = pool.submit(index.analyzer.warm_up)
         if settings.knowledge_dir.is_dir():
-            _ingest_paths(settings, index, [settings.knowledge_dir], collection=settings.collection, quiet=True)
+            ingest_paths(settings, index, [settings.knowledge_dir], collection=settings.collection, quiet=True)
         else:
             print(f"KNOWLEDGE_DIR {settings.knowledge_dir} is not a folder: nothing was ingested.", file=sys.stderr)
         page_code.result()
@@ -216,11 +221,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(settings: Settings, index: Index, listener: socket.socket) -> None:
-    from pipelines.service import ChatService
-
-    with _service(settings, index) as (service, notes):
-        assert isinstance(service, ChatService)
-        server = _Server(await _page(settings, index, service, listener))
+    with open_service(settings, index) as service:
+        server = _Server(_page(index, service))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
@@ -229,13 +231,14 @@ async def _serve(settings: Settings, index: Index, listener: socket.socket) -> N
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
         if server.started:
-            await _print_ready(settings, service, listener, notes)
+            await _print_ready(settings, service, listener)
         await serving
         watching.cancel()
 
 
 @contextmanager
-def _service(settings: Settings, index: Index) -> Iterator[tuple[object, dict[str, str]]]:
+def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
+    """The conversation over `index`, with the memory and the language model that the settings name."""
     from knowledge.search import Searcher
     from pipelines import llm as chat
     from pipelines.chatlog import ChatLog
@@ -280,20 +283,18 @@ def _service(settings: Settings, index: Index) -> Iterator[tuple[object, dict[st
         sessions=sessions,
         chat_log=ChatLog(settings.data_dir.absolute() / "logs" / "chat.jsonl"),
     )
-    notes = {"database": index.where, "memory": where, "embedding": embedding}
+    running_on = {"database": index.where, "memory": where, "embedding": embedding}
     try:
-        yield ChatService(parts, where=notes, max_message_chars=settings.max_message_chars), notes
+        yield ChatService(parts, where=running_on, max_message_chars=settings.max_message_chars)
     finally:
         sessions.close()
 
 
-async def _page(settings: Settings, index: Index, service: object, listener: socket.socket) -> uvicorn.Config:
-    import secrets
-
+def _page(index: Index, service: ChatService) -> uvicorn.Config:
     from web.server import build_app
 
     secret = index.store.shared_secret("cookie_secret", secrets.token_urlsafe(32))
-    app = build_app(service, secret=secret, examples=EXAMPLES)  # type: ignore[arg-type]
+    app = build_app(service, secret=secret, examples=EXAMPLES)
     return uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=DRAIN_S, server_header=False)
 
 
@@ -314,10 +315,7 @@ async def _watch(servers: EmbeddedServers) -> None:
             log.error("%s", exc.sentence())
 
 
-async def _print_ready(settings: Settings, service: object, listener: socket.socket, notes: dict[str, str]) -> None:
-    from pipelines.service import ChatService
-
-    assert isinstance(service, ChatService)
+async def _print_ready(settings: Settings, service: ChatService, listener: socket.socket) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     health = await service.health()
     about = await service.about()
@@ -326,7 +324,7 @@ async def _print_ready(settings: Settings, service: object, listener: socket.soc
     else:
         answers = f"{about.llm} at {settings.llm_base_url}"
     down = {"llm": "does not answer yet", "memory": "DOES NOT ANSWER: conversations are not kept", "database": "DOWN"}
-    lines = {"database": notes["database"], "memory": notes["memory"], "embedding": notes["embedding"], "llm": answers}
+    lines = {"database": about.database, "memory": about.memory, "embedding": about.embedding, "llm": answers}
     print(f"\nReady: http://{host}:{listener.getsockname()[1]}")
     for name, line in lines.items():
         trouble = f"  ({down[name]})" if health.get(name) == "down" else ""

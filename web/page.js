@@ -362,6 +362,11 @@
 
   // ---------------------------------------------------------------- what page.py calls
 
+  /** After a restart of the server Gradio shows the newest turn alone; the service still has them all. */
+  function completeView() {
+    if (!isBusy && findAll('#chat [data-testid="user"]').length < turns.length) find("#reload")?.click();
+  }
+
   window.gakju = {
     savedSession: () => stored("localStorage", SESSION_KEY),
 
@@ -409,6 +414,7 @@
       if (update.error && update.status !== "interrupted") giveBack(current.question);
       const sessionId = update.error?.code === "session_not_found" ? "" : update.session_id;
       remember(sessionId);
+      if (update.status === "complete" && !update.notice) setTimeout(completeView, 500);
       return sessionId;
     },
 
