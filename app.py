@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gakju")
 
-WATCH_EVERY_S = 2.0
+WATCH_EVERY_S = 3.0
 DRAIN_S = 3
 EXAMPLES = (
     ("ko", "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"),

@@ -1,4 +1,4 @@
-"""All settings, read once at an entry point from the environment and `.env`; nothing below imports this module's instance.
+"""All settings, read once at an entry point from the environment and `.env`; nothing below an entry point reads them.
 
 Names are the ones users know from other software (`DATABASE_URL`, `REDIS_URL`, …). Units are in the names.
 `.env.example` documents each for users; a test holds the two lists together.
@@ -21,7 +21,7 @@ class SettingsError(ValueError):
     """A setting has a wrong value. The message is one sentence that names the setting; no traceback is needed."""
 
 
-def _url_with(schemes: tuple[str, ...], example: str):
+def _url_with(schemes: tuple[str, ...], example: str) -> AfterValidator:
     def check(value: str) -> str:
         if value:
             try:

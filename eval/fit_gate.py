@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         passed = scores >= threshold
         kept, let_in = passed[here & (labels == 1)].mean(), passed[here & (labels == 0)].mean()
         print(f"{name:14} answerable let through {kept:6.1%}   foreign let through {let_in:6.1%}")
-    gate = Gate(round(bias, 4), *(round(float(w), 4) for w in weights), round(threshold, 4), embedding.spec.name)
+    meaning, words = (round(float(weight), 4) for weight in weights)
+    gate = Gate(round(bias, 4), meaning, words, round(threshold, 4), embedding.spec.name)
     print(json.dumps(asdict(gate)))
     if arguments.write:
         GATE_FILE.write_text(json.dumps(asdict(gate)) + "\n", encoding="utf-8")

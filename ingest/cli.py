@@ -116,7 +116,7 @@ def _left_out(items: Sequence[LeftOut]) -> str:
 
 def _as_json(results: Sequence[FileResult], left_out: Sequence[LeftOut]) -> dict[str, object]:
     return {
-        **count_outcomes(results),
+        **{str(name): count for name, count in count_outcomes(results).items()},
         "files": [
             {
                 "path": str(result.file.path),

@@ -99,7 +99,7 @@ class FootnoteChatEngine(BaseChatEngine):
     ) -> StreamingAgentChatResponse:
         """The answer as LlamaIndex streams it; the turn runs while the stream is read."""
         _refuse_foreign_history(chat_history)
-        response = StreamingAgentChatResponse(is_writing_to_memory=False)
+        response = StreamingAgentChatResponse(is_writing_to_memory=False)  # the turn itself writes the memory
 
         async def stream() -> AsyncGenerator[ChatResponse, None]:
             text = ""
@@ -114,10 +114,6 @@ class FootnoteChatEngine(BaseChatEngine):
                         raise GakjuError(event.message, hint=event.hint)
 
         response.achat_stream = stream()
-        # Someone must fill the queue that LlamaIndex's readers wait on; our own events already write the memory.
-        response.awrite_response_to_history_task = asyncio.create_task(
-            response.awrite_response_to_history(_NoMemory(self._memory()))
-        )
         return response
 
     def chat(self, message: str, chat_history: list[ChatMessage] | None = None) -> AgentChatResponse:
@@ -129,9 +125,9 @@ class FootnoteChatEngine(BaseChatEngine):
         def whole() -> Any:
             yield ChatResponse(message=ChatMessage(role="assistant", content=answer.response), delta=answer.response)
 
-        response = StreamingAgentChatResponse(chat_stream=whole(), source_nodes=answer.source_nodes)
-        response.write_response_to_history(_NoMemory(self._memory()))
-        return response
+        return StreamingAgentChatResponse(
+            chat_stream=whole(), source_nodes=answer.source_nodes, is_writing_to_memory=False
+        )
 
     def reset(self) -> None:
         if self._sessions:
@@ -276,16 +272,6 @@ class _Run:
         if not (once and phase in self.turn.timings):
             elapsed_ms = round((time.perf_counter() - self._started) * 1000, 1)
             self._update(timings={**self.turn.timings, f"{phase}_ms": elapsed_ms})
-
-
-class _NoMemory(RedisMemory):
-    """Reads as the session's memory, takes nothing in: the turn writes itself."""
-
-    def __init__(self, memory: RedisMemory) -> None:
-        super().__init__(memory._sessions, memory.session_id, last_turns=memory.last_turns)
-
-    def put(self, message: ChatMessage) -> None:
-        return
 
 
 def _refuse_foreign_history(chat_history: list[ChatMessage] | None) -> None:

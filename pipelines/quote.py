@@ -29,6 +29,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 
 from knowledge.embedding.base import GakjuEmbedding
 from knowledge.lexemes import Analyzer
+from knowledge.sentences import sentence_spans
 from knowledge.types import Evidence
 from pipelines.prompt import NO_ANSWER, GroundedMessage, answer_language
 from pipelines.reading_order import Quoted
@@ -63,11 +64,16 @@ def render(quoted: Sequence[Quoted]) -> str:
     for item in quoted:
         gap = _gap(previous, item, bulleted=bulleted)
         bullet = "- " if bulleted and item.kind != "sentence" and gap != " " else ""
-        # After a bare word a footnote needs a space, or "x[1]" would read as an index.
-        space = " " if re.search(r"[A-Za-z0-9_\]]$", item.text) else ""
-        text += f"{gap}{bullet}{item.text}{space}[{item.n}]"
+        text += gap + bullet + _footnoted(item)
         previous = item
     return text
+
+
+def _footnoted(item: Quoted) -> str:
+    """The text with its footnote after each of its sentences: a FAQ's answer may have several."""
+    spans = [(0, len(item.text))] if item.kind == "row" else sentence_spans(item.text)
+    # After a bare word a footnote needs a space, or "x[1]" would read as an index.
+    return " ".join(re.sub(r"([A-Za-z0-9_\]])$", r"\1 ", item.text[a:b]) + f"[{item.n}]" for a, b in spans)
 
 
 def _gap(previous: Quoted | None, item: Quoted, *, bulleted: bool) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.quotable import Quotable
 
 _MAX_STEPS = 10
+_ANNOUNCES = re.compile(r":$|다음|아래|\bfollowing\b|\bbelow\b|\bsteps\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +35,39 @@ def reading_order(kept: Sequence[tuple[Quotable, float]]) -> list[Quoted]:
 
 
 def with_whole_list(chosen: Sequence[Quoted], candidates: Sequence[Quotable]) -> list[Quoted]:
-    """Steps are told whole: where two items of a short list are chosen, the rest of that list comes with them."""
+    """Steps are told whole: with two items of a short list, or the sentence that announces it, the list comes along."""
     for n in dict.fromkeys(item.n for item in chosen):
-        listed = [item.order for item in chosen if item.n == n and item.kind in ("item", "more")]
-        passage = [item for item in candidates if item.n == n]
-        run = _run(passage, listed[0]) if len(listed) > 1 else []
-        if not set(listed) <= {item.order for item in run} or not 0 < len(run) <= _MAX_STEPS:
+        mine = [item for item in chosen if item.n == n]
+        run = next((run for run in _lists(candidates, n) if _tells(mine, run)), None)
+        if run is None:
             continue
         whole = {item.order: _quoted(item, 0.0) for item in run}
-        whole |= {item.order: item for item in chosen if item.n == n}
+        whole |= {item.order: item for item in mine}
         at = next(i for i, item in enumerate(chosen) if item.n == n)
         others = [item for item in chosen if item.n != n]
         return [*others[:at], *(whole[order] for order in sorted(whole)), *others[at:]]
     return list(chosen)
 
 
-def _run(passage: Sequence[Quotable], order: int) -> list[Quotable]:
-    """The list around the item at `order`: neighbouring items without prose between them."""
-    runs: list[list[Quotable]] = [[]]
-    for item in passage:
-        if item.kind in ("item", "more"):
-            runs[-1].append(item)
-        elif runs[-1]:
-            runs.append([])
-    return next((run for run in runs if any(item.order == order for item in run)), [])
+def _tells(chosen: Sequence[Quoted], run: Sequence[Quotable]) -> bool:
+    """Whether the choice from a passage is about the list `run`."""
+    orders = {item.order for item in run}
+    listed = sum(item.order in orders for item in chosen)
+    announced = any(item.order + 1 == run[0].order and _ANNOUNCES.search(item.text) for item in chosen)
+    return len(run) <= _MAX_STEPS and (listed > 1 or announced)
+
+
+def _lists(candidates: Sequence[Quotable], n: int) -> list[list[Quotable]]:
+    """The lists of passage `n`: neighbouring items without prose between them."""
+    lists: list[list[Quotable]] = []
+    previous = ""
+    for item in candidates:
+        if item.n == n and item.kind in ("item", "more"):
+            if previous not in ("item", "more"):
+                lists.append([])
+            lists[-1].append(item)
+        previous = item.kind if item.n == n else ""
+    return lists
 
 
 def _quoted(item: Quotable, score: float) -> Quoted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding, OnnxE5Embedding
@@ -44,7 +44,7 @@ def database_url(servers: EmbeddedServers) -> Iterator[str]:
     url = servers.postgres().url
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}")
-    yield make_conninfo(url, dbname=name)
+    yield urlsplit(url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -5,6 +5,7 @@ Pure ASGI, because `BaseHTTPMiddleware` wraps the streams of answers. Knows noth
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -106,6 +107,11 @@ class _Exchange:
             await app(self._scope, self._take, self._pass_on)
         except _BodyTooLarge:
             await self._refuse_body()
+        except asyncio.CancelledError:
+            # The server stops while a page listens. Ended like any other answer; uvicorn would print the whole stack.
+            if not self._started:
+                raise
+            await self._send({"type": "http.response.body", "body": b""})
         except Exception:
             # The one place that catches everything: the log gets the trace, the client an id to quote.
             log.exception("request %s failed: %s %s", self._request_id, self._scope["method"], self._scope["path"])

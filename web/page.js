@@ -116,6 +116,7 @@
   function linkFootnotes(answer, index) {
     const turn = turns[index];
     const known = citationNumbers(turn);
+    for (const button of findAll(".cite", answer)) button.dataset.turn = index; // Gradio may have reused the element
     const walker = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT, (node) =>
       /\[\d{1,3}\]/.test(node.data) && !node.parentElement.closest("code, pre, a, button, .katex")
         ? NodeFilter.FILTER_ACCEPT
@@ -382,7 +383,8 @@
       if (!["memory_unavailable", "internal"].includes(state.problem)) remember(state.session_id);
       drawBanner();
       drawPanel();
-      report(isUnanswered ? texts.connection_lost : state.problem === "session_not_found" ? texts.lost_session : "");
+      const problem = { session_not_found: texts.lost_session, "": "" }[state.problem] ?? texts.history_lost;
+      report(isUnanswered ? texts.connection_lost : problem);
       decorate();
       if (isUnanswered) giveBack(lost);
     },
@@ -431,14 +433,17 @@
       requestAnimationFrame(decorate);
     },
 
+    /** Returns a change of the question box. Gradio also calls a stopped answer failed, and then unlocks the box itself. */
     failed() {
+      const current = turns.at(-1);
+      if (current?.status !== "pending") return { __type__: "update" };
       isBusy = false;
       keepUnanswered("");
-      const current = turns.at(-1);
-      if (current?.status === "pending") turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
+      turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
       report(texts.connection_lost);
       drawPanel();
-      giveBack(question);
+      giveBack(current.question);
+      return { __type__: "update", interactive: true, submit_btn: true, stop_btn: false };
     },
 
     reset() {

@@ -161,12 +161,9 @@ def _wire(
     submits = [fn for fn in page.fns.values() if getattr(fn.fn, "__name__", "") == "_submit_fn"]
     running = [Dependency(chat.textbox, fn.get_config(), fn._id, fn.fn) for fn in submits]
 
-    def enabled_box() -> gr.Textbox:
-        return gr.Textbox(interactive=True, submit_btn=True, stop_btn=False)
-
     for submit in running:
         # Gradio 6 runs .then() only after a success, so ChatInterface never re-enables its box after a failed event.
-        submit.failure(enabled_box, None, chat.textbox, js="() => { window.gakju.failed(); }", **_DIRECT)
+        submit.failure(None, None, chat.textbox, js="() => window.gakju.failed()", **_DIRECT)
     new_button.click(lambda: ([], [], ""), None, [*shown, session_id], **_DIRECT).then(
         None, None, None, js="() => { window.gakju.reset(); }", **_DIRECT
     )

@@ -146,10 +146,10 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def kill(pids: list[int]) -> None:
+def kill(pids: list[int], sig: signal.Signals = signal.SIGKILL) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError):  # backends end by themselves once their postmaster is dead
-            os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # backends come and go, and end by themselves without their postmaster
+            os.kill(pid, sig)
 
 
 def wait_until(condition: Callable[[], object], *, timeout_s: float = 30) -> None:

@@ -165,8 +165,7 @@ def test_hung_server_is_replaced_and_there_are_never_two(data_dir, name):
     with EmbeddedServers(data_dir, silence_s=1) as servers:
         url = {"postgres": servers.postgres, "valkey": servers.redis}[name]().url
         hung = all_pids(data_dir)
-        for pid in hung:
-            os.kill(pid, signal.SIGSTOP)
+        kill(hung, signal.SIGSTOP)
         servers.ensure()
         assert {"postgres": servers.postgres, "valkey": servers.redis}[name]().url == url
         assert not set(hung) & set(all_pids(data_dir))

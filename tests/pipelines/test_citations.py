@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge.lexemes import Analyzer
@@ -41,11 +41,6 @@ def resolve(answer: str, pieces: list[str] | None = None) -> tuple[str, tuple[in
     stream = CitationStream(FIVE)
     shown = "".join(stream.feed(piece) for piece in (pieces if pieces is not None else [answer])) + stream.close()
     return shown, stream.cited, stream.dropped
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return Analyzer()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +159,7 @@ PIECES = "[ ] 1 2 9 [1] [1, [1-3] 【2】 ［3］ 【1†s】 ` ``` ~~~ ( ) (htt
 FRAGMENTS = st.lists(st.sampled_from([*PIECES, *BLANKS]) | st.text(max_size=4), max_size=30)
 
 
+@settings(deadline=None)
 @given(FRAGMENTS, st.randoms(use_true_random=False))
 def test_any_split_of_the_stream_gives_the_same_result(fragments: list[str], random) -> None:
     text = "".join(fragments)
@@ -175,6 +171,7 @@ def test_any_split_of_the_stream_gives_the_same_result(fragments: list[str], ran
 NEXT = ["]", "1]", ", 2]", "-9] x", "】", "(http://x)", " ", "`", "``\n[9]\n", "\n", "가"]
 
 
+@settings(deadline=None)
 @given(FRAGMENTS, st.sampled_from(NEXT))
 def test_whatever_comes_next_nothing_shown_is_taken_back(fragments: list[str], continuation: str) -> None:
     text = "".join(fragments)
@@ -182,6 +179,7 @@ def test_whatever_comes_next_nothing_shown_is_taken_back(fragments: list[str], c
     assert resolve(text + continuation)[0].startswith(shown)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["가 ", "나다", "word ", "Paris", ". ", "[1]", "[9]", "[2, 7]", "【5】", "[0]"]), max_size=20

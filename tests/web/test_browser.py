@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.conftest import Running, wait_until
-from tests.web.fake_service import About
+from tests.web.conftest import Running, serving, wait_until
+from tests.web.fake_service import About, FakeService
 
 pytestmark = pytest.mark.browser
 
@@ -233,6 +233,46 @@ def test_a_lost_connection_gives_the_question_back(reader: Reader):
     reader.page.get_by_text("24개월").first.wait_for()
 
 
+def test_an_open_page_goes_on_after_a_restart_of_the_server(chromium):
+    service = FakeService()
+    with serving(service) as running:
+        reader = Reader(chromium, running)
+        reader.ask("첫째 질문")
+        reader.ask("둘째 질문")
+    port = int(running.url.rsplit(":", 1)[1])
+    with serving(service, port=port):
+        reader.ask("셋째 질문")
+        reader.page.locator("#chat [data-testid=user]").nth(2).wait_for()
+        assert len({asked["session_id"] for asked in service.asked[1:]}) == 1
+        for turn, question in enumerate(["첫째 질문", "둘째 질문", "셋째 질문"]):
+            reader.footnote(turn, 1).click()
+            assert question in reader.page.locator("#cite-1").inner_text()
+        reader.context.close()
+
+
+def test_a_history_that_cannot_be_read_is_said_and_kept(reader: Reader):
+    reader.ask("첫째 질문")
+    reader.running.service.memory_down = True
+    reader.page.reload()
+    reader.page.get_by_text("지난 대화를 지금은 보여 줄 수 없습니다").wait_for()
+    reader.running.service.memory_down = False
+    reader.page.reload()
+    reader.page.locator(".answer-line").wait_for()
+    assert reader.page.locator("#chat [data-testid=user]").inner_text() == "첫째 질문"
+
+
+def test_an_error_inside_gradio_does_not_lock_the_question_box(reader: Reader):
+    """Its queue refuses, an event breaks: ChatInterface alone would leave the box disabled until a reload."""
+    refusal = {"status": 503, "content_type": "application/json", "body": '{"detail": "Queue is full."}'}
+    reader.page.route("**/gradio_api/queue/join*", lambda route: route.fulfill(**refusal))
+    reader.send("질문 하나")
+    reader.page.wait_for_function("() => document.querySelector('#ask textarea').value === '질문 하나'")
+    reader.page.unroute("**/gradio_api/queue/join*")
+    reader.wait_idle()
+    reader.box.press("Enter")
+    reader.page.get_by_text("24개월").first.wait_for()
+
+
 def test_stop_ends_the_turn_and_keeps_what_was_written(reader: Reader):
     reader.send("slow 멈출 질문")
     reader.page.wait_for_function(
@@ -241,10 +281,19 @@ def test_stop_ends_the_turn_and_keeps_what_was_written(reader: Reader):
     reader.page.locator("#ask .stop-button").click()
     wait_until(lambda: "slow 멈출 질문" in reader.running.service.closed)
     reader.wait_idle()
+    assert reader.box.input_value() == ""  # part of an answer came, so the question is not given back
     assert "멈출 질문" in reader.answers.last.inner_text()
     assert "멈췄습니다" in reader.page.locator(".answer-line").inner_text()
     reader.ask("다음 질문")
     assert "24개월" in reader.answers.last.inner_text()
+
+
+def test_a_question_stopped_before_its_answer_is_given_back(reader: Reader):
+    reader.send("silent 질문")
+    reader.page.get_by_text("구절 4개를 읽는 중…").wait_for()
+    reader.page.locator("#ask .stop-button").click()
+    reader.page.wait_for_function("() => document.querySelector('#ask textarea').value === 'silent 질문'")
+    assert "멈췄습니다" in reader.page.locator("#progress").inner_text()
 
 
 def test_a_closed_tab_ends_a_silent_turn(chromium, running: Running):

@@ -1,0 +1,233 @@
+"""Whole turns over real PostgreSQL and Valkey: what is streamed, cited, stored and logged, and every way to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from knowledge.errors import SessionNotFound
+from pipelines.events import Done, Failed, Found, Searching, Started, Token
+from pipelines.memory import SessionMemory, connect
+from pipelines.prompt import NO_ANSWER
+from tests.fakes.vllm import FakeVllm, Reply, Status
+from tests.pipelines.conftest import FREIGHT, FX, llm_at
+
+QUESTION = "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"
+
+
+async def collect(service, message, **kwargs):
+    return [event async for event in service.turn(message, **kwargs)]
+
+
+def text_of(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, Token))
+
+
+async def test_a_quoted_answer_with_its_footnote(make_service, tmp_path):
+    service = make_service()
+    events = await collect(service, QUESTION)
+    kinds = [type(event) for event in events]
+    assert kinds[:3] == [Started, Searching, Found] and kinds[-1] is Done
+    turn = events[-1].turn
+    assert text_of(events) == turn.answer
+    assert FX.rstrip(".") in turn.answer and "[1]" in turn.answer
+    citation = turn.citations[0]
+    assert citation.evidence.path == "fx.md"
+    start, end = citation.highlights[0]
+    assert citation.evidence.text[start:end] == FX
+    assert turn.llm == "quote mode" and turn.status == "complete" and turn.timings["total_ms"] > 0
+    (line,) = (tmp_path / "chat.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert {"ts", "session_id", "user", "assistant", "citations", "timings"} <= logged.keys()
+    assert logged["assistant"] == turn.answer and logged["citations"][0]["document"] == "fx.md"
+    assert await service.history(turn.session_id, owner="") == [turn]
+
+
+async def test_a_follow_up_is_searched_with_the_question_before_it(make_service):
+    service = make_service()
+    session_id = (await collect(service, QUESTION))[0].session_id
+    events = await collect(service, "그럼 운임은?", session_id=session_id)
+    assert next(event for event in events if isinstance(event, Searching)).query == f"{QUESTION} 그럼 운임은?"
+    assert FREIGHT.rstrip(".") in text_of(events)
+    assert len(await service.history(session_id, owner="")) == 2
+
+
+async def test_a_hopeless_question_is_refused_without_a_citation(make_service):
+    with FakeVllm() as fake:
+        service = make_service(llm=llm_at(fake.base_url))
+        turn = (await collect(service, "How do I repair a bicycle tyre?"))[-1].turn
+        assert fake.requests == []  # refused before the model was asked
+    assert turn.refused and turn.answer == NO_ANSWER["en"] and turn.citations == () and turn.retrieved
+
+
+async def test_a_model_answers_with_citations_and_invented_ones_are_dropped(make_service):
+    with FakeVllm(model="Qwen/Test") as fake:
+        fake.always(Reply("원화 원가가 내려갑니다 [1][7]. 운임도 그렇습니다 [2].", piece_chars=1))
+        service = make_service(llm=llm_at(fake.base_url))
+        events = await collect(service, QUESTION)
+        turn = events[-1].turn
+        assert turn.answer == "원화 원가가 내려갑니다 [1]. 운임도 그렇습니다 [2]." == text_of(events)
+        assert [citation.n for citation in turn.citations] == [1, 2] and turn.dropped_citations == 1
+        assert turn.llm == "Qwen/Test" and turn.usage["completion_tokens"] > 0
+        sent = fake.requests[-1]["messages"]
+        assert FX in sent[-1]["content"] and sent[-1]["content"].count(QUESTION) == 1
+        assert set(sent[-1]) == {"role", "content"}
+
+
+async def test_with_a_model_the_follow_up_is_rewritten_by_it(make_service):
+    def answer(body):
+        is_rewrite = len(body["messages"]) == 2 and "대화" in body["messages"][0]["content"]
+        return "환율이 떨어지면 해상 운임은 어떻게 되나?" if is_rewrite else "내려갑니다 [1]."
+
+    with FakeVllm() as fake:
+        fake.always(Reply(answer))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = (await collect(service, QUESTION))[0].session_id
+        events = await collect(service, "그럼 운임은?", session_id=session_id)
+        assert next(e for e in events if isinstance(e, Searching)).query == "환율이 떨어지면 해상 운임은 어떻게 되나?"
+        final = fake.requests[-1]["messages"]
+        assert [m["role"] for m in final] == ["system", "user", "assistant", "user"]
+        assert final[2]["content"] == "내려갑니다."  # old footnotes number other passages
+
+
+@pytest.mark.parametrize("end", ["abort", "error", "done", "eof", "reset"])
+async def test_a_stream_that_breaks_is_kept_as_interrupted(make_service, end):
+    with FakeVllm() as fake:
+        fake.always(Reply("원화 원가가 내려갑니다 [1]. 그리고", end=end, piece_chars=4))
+        service = make_service(llm=llm_at(fake.base_url))
+        events = await collect(service, QUESTION, request_id="r-1")
+        failed = events[-1]
+        assert isinstance(failed, Failed) and failed.code == "llm_interrupted" and failed.request_id == "r-1"
+        turn = failed.turn
+        assert turn is not None
+        assert turn.status == "interrupted" and turn.answer.startswith("원화 원가가") and turn.citations[0].n == 1
+        assert await service.history(turn.session_id, owner="") == [turn]
+        fake.always(Reply("내려갑니다 [1]."))
+        assert isinstance((await collect(service, QUESTION, session_id=turn.session_id))[-1], Done)
+
+
+async def test_an_unreachable_model_fails_the_turn_and_the_next_one_works(make_service):
+    with FakeVllm() as fake:
+        service = make_service(llm=llm_at(fake.base_url))
+        fake.stop()
+        failed = (await collect(service, QUESTION))[-1]
+        assert failed.code == "llm_unavailable" and failed.hint and failed.turn.status == "failed"
+        assert failed.turn.retrieved  # what was found is still there to read
+        fake.start()
+        assert isinstance((await collect(service, QUESTION, session_id=failed.turn.session_id))[-1], Done)
+
+
+async def test_a_refusing_model_is_quoted_with_its_reason(make_service):
+    with FakeVllm() as fake:
+        fake.always(Status(401, {"error": "Unauthorized"}))
+        failed = (await collect(make_service(llm=llm_at(fake.base_url)), QUESTION))[-1]
+    assert failed.code == "llm_rejected" and "LLM_API_KEY" in failed.hint
+
+
+async def test_closing_the_turn_stops_the_model_and_keeps_the_text(make_service, tmp_path):
+    with FakeVllm() as fake:
+        fake.always(Reply("가 " * 2000, delay_s=0.02))
+        service = make_service(llm=llm_at(fake.base_url))
+        async with aclosing(service.turn(QUESTION)) as events:
+            async for event in events:
+                if isinstance(event, Started):
+                    session_id = event.session_id
+                if isinstance(event, Token):
+                    break
+        assert await asyncio.to_thread(fake.wait_for_disconnect, 1, timeout_s=20)
+    (turn,) = await service.history(session_id, owner="")
+    assert turn.status == "interrupted" and turn.error == "stopped" and turn.answer
+    assert json.loads((tmp_path / "chat.jsonl").read_text())["status"] == "interrupted"
+
+
+async def test_a_cancelled_turn_is_interrupted_too(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("가 " * 2000, delay_s=0.02))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = await service.new_session(owner="")
+        task = asyncio.create_task(collect(service, QUESTION, session_id=session_id))
+        await asyncio.to_thread(fake.wait_for_request, 1)
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (turn,) = await service.history(session_id, owner="")
+    assert turn.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("", "empty"), (" \n\t ", "empty"), ("가" * 100_000, "characters"), (None, "not text"), (["a"], "not text")],
+)
+async def test_wrong_messages_are_said_and_store_nothing(make_service, message, reason, sessions):
+    service = make_service()
+    (failed,) = await collect(service, message, request_id="r-2")
+    assert failed.code == "invalid_message" and reason in failed.message and failed.request_id == "r-2"
+    assert failed.hint and sessions._redis.dbsize() == 0
+
+
+async def test_odd_characters_are_survived(make_service):
+    events = await collect(make_service(), "환율이 \ud800떨어지면\0 옥수수 {context_str} %s 가격은?")
+    assert isinstance(events[-1], Done) and "{context_str}" in events[-1].turn.question
+
+
+@pytest.mark.parametrize("session_id", ["nope", "A" * 32, "../../x"])
+async def test_an_unknown_session_is_not_found(make_service, session_id):
+    service = make_service()
+    (failed,) = await collect(service, QUESTION, session_id=session_id)
+    assert failed.code == "session_not_found" and "session_id" in failed.hint
+    with pytest.raises(SessionNotFound):
+        await service.history(session_id, owner="")
+
+
+async def test_a_session_of_another_owner_is_not_found(make_service):
+    service = make_service()
+    session_id = await service.new_session(owner="me")
+    (failed,) = await collect(service, QUESTION, session_id=session_id, owner="you")
+    assert failed.code == "session_not_found"
+    assert isinstance((await collect(service, QUESTION, session_id=session_id, owner="me"))[-1], Done)
+
+
+async def test_without_redis_it_answers_and_says_that_history_is_off(make_service):
+    service = make_service(memory=SessionMemory(connect("redis://127.0.0.1:9", timeout_s=0.5), ttl_s=60))
+    done = (await collect(service, QUESTION))[-1]
+    assert isinstance(done, Done) and done.notice == "history_off" and done.turn.citations
+    assert await service.health() == {"status": "degraded", "database": "ok", "memory": "down", "llm": "ok"}
+
+
+async def test_without_the_database_the_turn_fails_and_heals(make_service, database_url):
+    service = make_service()
+    name = conninfo_to_dict(database_url)["dbname"]
+    admin = make_conninfo(database_url, dbname="postgres")
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        failed = (await collect(service, QUESTION, request_id="r-3"))[-1]
+        assert failed.code == "database_unavailable" and failed.retryable and failed.request_id == "r-3"
+        assert failed.turn.status == "failed"
+        assert (await service.health())["database"] == "down"
+        conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    done = (await collect(service, QUESTION, session_id=failed.turn.session_id))[-1]
+    assert isinstance(done, Done)
+    assert [turn.status for turn in await service.history(done.turn.session_id, owner="")] == ["failed", "complete"]
+
+
+async def test_hidden_errors_show_no_trace(make_service, monkeypatch):
+    service = make_service()
+    monkeypatch.setattr(service._parts.gate.__class__, "passes", lambda *_: 1 / 0)
+    failed = (await collect(service, QUESTION, request_id="r-4"))[-1]
+    assert (failed.code, failed.request_id) == ("internal", "r-4") and "division" not in failed.message
+
+
+async def test_about_says_what_runs(make_service):
+    about = await make_service().about()
+    assert about.is_quoting and about.llm == "quote mode" and (about.documents, about.chunks) == (3, 3)
+    with FakeVllm(model="Qwen/Test") as fake:
+        service = make_service(llm=llm_at(fake.base_url))
+        assert (await service.health())["llm"] == "ok"
+        assert (await service.about()).llm == "Qwen/Test"
