@@ -222,7 +222,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, index: Index, listener: socket.socket) -> None:
     with open_service(settings, index) as service:
-        server = _Server(_page(index, service))
+        server = _Server(_page(settings, index, service))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
@@ -290,11 +290,13 @@ def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
         sessions.close()
 
 
-def _page(index: Index, service: ChatService) -> uvicorn.Config:
+def _page(settings: Settings, index: Index, service: ChatService) -> uvicorn.Config:
     from web.server import build_app
 
+    # Another site's page must not reach this one through a name of its own (DNS rebinding).
+    hosts = [*filter(None, (name.strip() for name in settings.allowed_hosts.split(","))), settings.host]
     secret = index.store.shared_secret("cookie_secret", secrets.token_urlsafe(32))
-    app = build_app(service, secret=secret, examples=EXAMPLES)
+    app = build_app(service, secret=secret, examples=EXAMPLES, allowed_hosts=hosts)
     return uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=DRAIN_S, server_header=False)
 
 

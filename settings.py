@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(7860, ge=0, le=65_535)
     allow_unauthenticated: bool = False
+    allowed_hosts: str = "127.0.0.1,localhost"
 
     # Documents and search.
     knowledge_dir: Path = PROJECT_DIR / "knowledge" / "docs"

@@ -20,8 +20,8 @@ class Turn:
     """A question and its answer, as stored. `answer` is Markdown with `[n]`; every n is in `citations`.
 
     `retrieved`: everything the search found, in rank order, cited or not. `refused`: the documents do not carry an
-    answer. `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds by phase (search, first_token,
-    total). `ts`: seconds since the epoch.
+    answer. `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds since the question came (search_ms,
+    first_token_ms, total_ms). `ts`: seconds since the epoch.
     """
 
     turn_id: str

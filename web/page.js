@@ -156,7 +156,8 @@
     if (turn.llm) parts.push(make("span", { class: "who" }, say("answered_by", { llm: whoAnswered(turn.llm) })));
     if (turn.refused) parts.push(make("span", { class: "tag" }, texts.refused));
     if (turn.wasStopped) parts.push(make("span", {}, texts.stopped));
-    if (turn.timings?.total) parts.push(make("span", {}, say("took", { seconds: (turn.timings.total / 1000).toFixed(1) })));
+    const tookMs = turn.timings?.total_ms;
+    if (tookMs) parts.push(make("span", {}, say("took", { seconds: (tookMs / 1000).toFixed(1) })));
     if (turn.search_query && turn.question && turn.search_query.trim() !== turn.question.trim()) {
       parts.push(make("span", { class: "query" }, say("searched_for", { query: turn.search_query })));
     }
@@ -192,6 +193,7 @@
   function labelControls() {
     const area = box();
     if (area && area.placeholder !== texts.placeholder) area.placeholder = texts.placeholder;
+    if (area && area.getAttribute("aria-label") !== texts.question) area.setAttribute("aria-label", texts.question);
     for (const [selector, name] of [["#ask .submit-button", texts.send], ["#ask .stop-button", texts.stop]]) {
       const button = find(selector);
       if (button && button.getAttribute("aria-label") !== name) {
@@ -298,7 +300,9 @@
     entry.classList.add("is-open");
     entry.focus({ preventScroll: true });
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    entry.scrollIntoView({ behavior: isCalm ? "auto" : "smooth", block: "nearest" });
+    const isTall = entry.offsetHeight > innerHeight * 0.7; // then the marked sentence matters more than the head
+    const target = (isTall && find("mark", entry)) || entry;
+    target.scrollIntoView({ behavior: isCalm ? "auto" : "smooth", block: isTall ? "center" : "nearest" });
   }
 
   function backToAnswer() {

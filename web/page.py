@@ -101,7 +101,7 @@ def _chat_interface(
 
     textbox = gr.Textbox(
         elem_id="ask",
-        label=translations("question"),
+        label="message",  # what the API's description calls it; page.js gives readers a name in their language
         placeholder=translations("placeholder"),
         submit_btn=True,
         stop_btn=True,

@@ -148,7 +148,7 @@ class FakeService:
             citations=_citations(found),
             retrieved=found,
             llm=self.about_value.llm,
-            timings={"search": 12.5, "first_token": 40.0, "total": 310.0},
+            timings={"search_ms": 12.5, "first_token_ms": 40.0, "total_ms": 310.0},
         )
         turns.append(done)
         yield Done(done, "history_off" if "notice" in message else "")

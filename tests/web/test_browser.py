@@ -106,6 +106,7 @@ def test_a_korean_answer_streams_and_ends_with_who_answered(reader: Reader):
     reader.page.locator(".answer-line").wait_for()
     whole = reader.answers.last.inner_text()
     assert "24개월" in whole and len(partial) < len(whole)
+    assert "0.3초" in reader.page.locator(".answer-line").inner_text()
     assert "인용 모드" in reader.page.locator(".answer-line").inner_text()
     assert "언어 모델이 없어" in reader.page.locator("#banner").inner_text()
     assert "LLM_BASE_URL=http://127.0.0.1:8001/v1" in reader.page.locator("#banner").inner_text()

@@ -39,7 +39,7 @@ def test_curl_gets_text_with_footnotes_and_one_json_object(running: Running):
     assert first["text"][start:end] == "보증 기간은 구매일로부터 24개월입니다."
     assert len(details["retrieved"]) == 4
     assert (details["status"], details["llm"], details["notice"]) == ("complete", "quote mode", "")
-    assert details["session_id"] and details["turn_id"] and details["timings"]["total"]
+    assert details["session_id"] and details["turn_id"] and details["timings"]["total_ms"]
 
 
 def test_the_session_id_continues_a_conversation(running: Running):
@@ -197,6 +197,7 @@ def test_the_api_lists_chat_alone(running: Running):
     assert list(info["named_endpoints"]) == ["/chat"]
     parameters = info["named_endpoints"]["/chat"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == ["message", "session_id"]
+    assert [parameter["label"] for parameter in parameters] == ["message", "session_id"]
 
 
 def test_another_host_name_is_refused_where_names_are_given(running: Running):
