@@ -43,8 +43,9 @@ _TEXT = re.compile(r"[^`\[【［ \t\n]+")
 class CitationStream:
     """Resolves the footnotes of one answer while it streams. How the text is cut into pieces makes no difference.
 
-    `cited`: the numbers that stand in the answer, in order of first use. `dropped`: how many numbers were removed
-    because there is no such passage.
+    What leaves is numbered as it appears: the first passage cited becomes [1], whatever its number was in the prompt.
+    `cited`: the numbers of the passages, at the place that is their footnote's number. `dropped`: how many numbers were
+    removed because there is no such passage.
     """
 
     def __init__(self, evidence: Sequence[Evidence]) -> None:
@@ -54,7 +55,7 @@ class CitationStream:
         self._fence = ""  # the run of ` or ~ that opened the code block we are in
         self._fence_open = False  # that run's line, which cannot close the block, is still to come
         self._after_index = False  # an index just ended: `a[1][2]`
-        self._cited: dict[int, None] = {}
+        self._cited: dict[int, int] = {}  # number of the passage → number of its footnote
         self.dropped = 0
 
     @property
@@ -160,14 +161,14 @@ class CitationStream:
         numbers = _numbers_of(next(group for group in marker.groups() if group))
         known = [n for n in numbers if 1 <= n <= self._count]
         self.dropped += len(numbers) - len(known)
-        self._cited.update(dict.fromkeys(known))
+        notes = [self._cited.setdefault(n, len(self._cited) + 1) for n in known]
         space = self._pending[:blank]
         length = blank + marker.end()
         if not known:  # "known [9] fact." keeps one space, "known [9]." none
             return length, space if re.match(r"[\w(\"'“‘`*]", rest) or self._before.endswith("\n") else ""
         # Markdown reads "[1](" as a link and "[1]:" at the start of a line as a definition that swallows the line.
         gap = " " if rest[:1] == "(" or (rest[:1] == ":" and self._before.endswith("\n")) else ""
-        return length, space + "".join(f"[{n}]" for n in known) + gap
+        return length, space + "".join(f"[{n}]" for n in notes) + gap
 
 
 def without_markers(answer: str) -> str:
@@ -179,14 +180,15 @@ def without_markers(answer: str) -> str:
 def make_citations(
     answer: str, evidence: Sequence[Evidence], cited: Iterable[int], *, analyzer: Analyzer
 ) -> tuple[Citation, ...]:
-    """The footnotes of a finished answer, in the order of `cited`, with the spans that carry its sentences."""
+    """The footnotes of a finished answer, numbered from 1 in the order of `cited` (numbers of passages), with the spans
+    that carry its sentences."""
     statements = cited_statements(answer)
-    return tuple(
-        Citation(
-            n, evidence[n - 1], highlights([text for text, ns in statements if n in ns], evidence[n - 1].text, analyzer)
-        )
-        for n in dict.fromkeys(cited)
-    )
+    footnotes = []
+    for n, passage in enumerate(dict.fromkeys(cited), start=1):
+        item = evidence[passage - 1]
+        spans = highlights([text for text, numbers in statements if n in numbers], item.text, analyzer)
+        footnotes.append(Citation(n, item, spans))
+    return tuple(footnotes)
 
 
 def _numbers_of(markers: str) -> list[int]:
