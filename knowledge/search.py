@@ -52,6 +52,7 @@ class Searcher:
         if not 0 <= meaning_weight <= 1:
             raise ValueError(f"meaning_weight is {meaning_weight}, must be 0..1")
         self._db = db
+        self.dimension = dimension
         self._candidates = candidates
         self._budget = posting_budget
         self._weight = meaning_weight
@@ -63,13 +64,13 @@ class Searcher:
 
     def search(
         self,
-        embedding: np.ndarray,
+        embedding: np.ndarray | None,
         lexemes: Mapping[str, float],
         *,
         top_k: int,
         collections: Sequence[str] | None = None,
     ) -> Found:
-        """The `top_k` best chunks. `embedding`: float32 (dimension,), normalised; `lexemes`: the
+        """The `top_k` best chunks. `embedding`: float32 (dimension,), normalised, None searches by words alone; `lexemes`: the
         question's words with their weights (1 counts fully).
 
         Raises:
@@ -77,13 +78,19 @@ class Searcher:
         """
         with self._db.connection() as conn:
             ids = _collection_ids(conn, collections)
-            meaning = self._by_meaning(conn, embedding, ids)
+            meaning = {} if embedding is None else self._by_meaning(conn, embedding, ids)
             words, ceiling = self._by_words(conn, lexemes, ids)
             scores = fuse(meaning, words, meaning_weight=self._weight)
             best = sorted(scores, key=lambda key: (-scores[key].fused, key))[:top_k]
             evidence = _load(conn, best, scores)
         share = max(words.values(), default=0.0) / ceiling if ceiling else 0.0
         return Found(evidence, min(share, 1.0))
+
+    def chunks(self, chunk_ids: Sequence[str]) -> tuple[Evidence, ...]:
+        """The chunks with these ids, in their order, without scores; unknown ids are left out."""
+        ids = [UUID(chunk_id) for chunk_id in chunk_ids if _is_uuid(chunk_id)]
+        with self._db.connection() as conn:
+            return _load(conn, ids, dict.fromkeys(ids, Scores()))
 
     def idf(self, lexemes: Sequence[str]) -> dict[str, float]:
         """BM25's inverse document frequency of each lexeme over the whole index; unknown ones get the highest."""
@@ -151,6 +158,14 @@ def _min_max(scores: Mapping[UUID, float]) -> dict[UUID, float]:
         return {}
     low, high = min(scores.values()), max(scores.values())
     return {key: (value - low) / (high - low) if high > low else 1.0 for key, value in scores.items()}
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _idf(chunks_with_term: int, total: int) -> float:

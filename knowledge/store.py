@@ -119,6 +119,16 @@ class IndexStore:
             _apply_counts(conn, collection_id, deltas, -removed)
         return True
 
+    def remove_by_id(self, document_id: str) -> bool:
+        """As `remove`, by the document's id."""
+        with self._db.connection() as conn:
+            row = conn.execute(
+                "SELECT c.name, d.path FROM documents d JOIN collections c ON c.id = d.collection_id "
+                "WHERE d.id::text = %s",
+                (document_id,),
+            ).fetchone()
+        return self.remove(*row) if row else False
+
     def document_text(self, document_id: str) -> str | None:
         """The whole stored text of a document; chunk offsets count in it."""
         with self._db.connection() as conn:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from knowledge.embedding import GakjuEmbedding
 from knowledge.lexemes import Analyzer
+from knowledge.nodes import to_node as to_text_node
 from knowledge.search import Found, Searcher
 from knowledge.types import Evidence
 from pipelines.rewrite import SearchQuery
@@ -58,6 +59,4 @@ class EvidenceRetriever(BaseRetriever):
 
 def to_node(evidence: Evidence) -> NodeWithScore:
     """Evidence as LlamaIndex sees it; the score is the fused one, 0..1."""
-    metadata = {"document": evidence.path, "title": evidence.title, "heading": " › ".join(evidence.heading)}
-    node = TextNode(id_=evidence.chunk_id, text=evidence.text, metadata=metadata | evidence.place.to_dict())
-    return NodeWithScore(node=node, score=evidence.scores.fused)
+    return NodeWithScore(node=to_text_node(evidence), score=evidence.scores.fused)
