@@ -353,7 +353,7 @@ async def _print_ready(settings: Settings, service: ChatService, listener: socke
     if about.is_quoting:
         answers = "quote mode, no language model connected (set LLM_BASE_URL=http://127.0.0.1:8001/v1)"
     else:
-        answers = f"{about.llm} at {settings.llm_base_url}"
+        answers = f"{about.llm or 'language model'} at {settings.llm_base_url}"
     down = {"llm": "does not answer yet", "memory": "DOES NOT ANSWER: conversations are not kept", "database": "DOWN"}
     lines = {"database": about.database, "memory": about.memory, "embedding": about.embedding, "llm": answers}
     print(f"\nReady: http://{host}:{listener.getsockname()[1]}")

@@ -62,7 +62,7 @@ class ServerStartFailed(GakjuError):
 
 
 class ReadFailed(GakjuError):
-    """`reason` is one of: encrypted, no_text, damaged, empty, unsupported, too_large, encoding, unreadable."""
+    """`reason` is one of: encrypted, no_text, damaged, empty, unsupported, too_large, encoding, unreadable, path_taken."""
 
     code = "read_failed"
 

@@ -90,6 +90,7 @@ class _Exchange:
         self._seen_bytes = 0
         self._set_cookie = ""
         self._started = False
+        self._finished = False
         self._replaced = False
 
     async def run(self, app: ASGIApp, *, set_cookie: str) -> None:
@@ -111,6 +112,8 @@ class _Exchange:
             # The server stops while a page listens. Ended like any other answer; uvicorn would print the whole stack.
             if not self._started:
                 raise
+            if self._finished:
+                return
             await self._send({"type": "http.response.body", "body": b""})
         except Exception:
             # The one place that catches everything: the log gets the trace, the client an id to quote.
@@ -137,6 +140,8 @@ class _Exchange:
                 return
             self._started = True
             self._add_headers(MutableHeaders(scope=message))
+        elif message["type"] == "http.response.body":
+            self._finished = not message.get("more_body", False)
         await self._send(message)
 
     def _add_headers(self, headers: MutableHeaders) -> None:
