@@ -49,6 +49,7 @@ log = logging.getLogger("gakju")
 
 WATCH_EVERY_S = 3.0
 DRAIN_S = 3
+WORKER_THREADS = 32
 EXAMPLES = (
     ("ko", "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"),
     ("ko", "Gakju는 답을 못 찾으면 어떻게 하나요?"),
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request with its URL
+        for name in ("httpx", "httpcore", "openai"):  # they log URLs, and at DEBUG questions and passages
+            logging.getLogger(name).setLevel(logging.WARNING)
         return int(arguments.command(settings, arguments))
     except SettingsError as exc:
         print(f"gakju: wrong setting: {exc}", file=sys.stderr)
@@ -250,11 +252,16 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(settings: Settings, index: Index, listener: socket.socket) -> None:
+    stop = asyncio.Event()
     with open_service(settings, index) as service:
         server = _Server(_page(settings, index, service))
         loop = asyncio.get_running_loop()
+        # The default of cpus + 4 threads would let one hanging dependency hold up all the others.
+        loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS))
+        # Plain handlers, which outlive the loop: a second Ctrl-C during the stop must not leave servers behind.
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.handle_exit, number, None)
+            signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
+        stopping = asyncio.create_task(_stop_when(stop, server))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         watching = asyncio.create_task(_watch(index.servers))
         while not server.started and not serving.done():
@@ -263,6 +270,7 @@ async def _serve(settings: Settings, index: Index, listener: socket.socket) -> N
             await _print_ready(settings, service, listener)
         await serving
         watching.cancel()
+        stopping.cancel()
 
 
 @contextmanager
@@ -329,6 +337,11 @@ def _page(settings: Settings, index: Index, service: ChatService) -> uvicorn.Con
     return uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=DRAIN_S, server_header=False)
 
 
+async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
 class _Server(uvicorn.Server):
     """Ends by returning: uvicorn's own would re-raise the signal and so leave the embedded servers running."""
 
@@ -344,6 +357,8 @@ async def _watch(servers: EmbeddedServers) -> None:
             await asyncio.to_thread(servers.ensure)
         except GakjuError as exc:
             log.error("%s", exc.sentence())
+        except Exception:  # whatever it was this time, the servers must still be watched
+            log.exception("watching the embedded servers")
 
 
 async def _print_ready(settings: Settings, service: ChatService, listener: socket.socket) -> None:

@@ -28,7 +28,7 @@ def _url_with(schemes: tuple[str, ...], example: str) -> AfterValidator:
                 parts = urlsplit(value)
                 _ = parts.port  # raises ValueError on "host:abc"
             except ValueError as exc:
-                raise ValueError(f"is not a URL ({exc}), expected something like {example}") from exc
+                raise ValueError(f"is not a URL, expected something like {example}") from exc
             socket_url = "unix" in parts.scheme or "host=" in parts.query
             if parts.scheme not in schemes or not (parts.netloc or socket_url):
                 raise ValueError(f"must look like {example}")

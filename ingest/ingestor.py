@@ -38,6 +38,7 @@ class FileResult:
     chunks: int = 0
     error: str = ""
     reason: str = ""
+    content_hash: str = ""
 
 
 class Ingestor:
@@ -74,7 +75,11 @@ class Ingestor:
         for file in files:
             on_start(file)
             path = by_origin.get(str(file.path), file.name)
-            yield self._ingest(file, path, stored.get(path))
+            result = self._ingest(file, path, stored.get(path))
+            if result.outcome in ("added", "replaced"):
+                # Two files of one run may want the same path too.
+                stored[path] = StoredVersion(str(file.path), result.content_hash, self._chunking)
+            yield result
 
     def _ingest(self, file: SourceFile, path: str, stored: StoredVersion | None) -> FileResult:
         try:
@@ -101,7 +106,7 @@ class Ingestor:
         written = self._store.replace(document, self._embed(document, chunks), chunking=self._chunking)
         if not written:
             return FileResult(file, "unchanged")
-        return FileResult(file, "replaced" if stored else "added", len(chunks))
+        return FileResult(file, "replaced" if stored else "added", len(chunks), content_hash=digest)
 
     def _read(self, file: SourceFile, digest: str) -> tuple[ParsedDocument, str]:
         """What the file says, and the hash of just that content: a file that changes meanwhile is read again."""

@@ -6,7 +6,6 @@ Knows nothing about documents or search.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,14 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from knowledge.errors import DatabaseUnavailable, GakjuError
+from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError
 
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x67616B6A75  # "gakju": any process that migrates holds this advisory lock
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+_UNREACHABLE_STATES = ("08", "57P", "53300")  # connection lost, shutting down or starting, too many connections
+MIN_PGVECTOR = (0, 8)
 
 
 class Database:
@@ -50,8 +50,9 @@ class Database:
         try:
             with psycopg.connect(self._url, autocommit=True, connect_timeout=int(self._connect_timeout_s)) as conn:
                 migrate(conn)
-        except _UNREACHABLE as exc:
-            raise self._unavailable(exc) from exc
+                _check_pgvector(conn)
+        except psycopg.Error as exc:
+            raise self._failure(exc) from exc
         self._pool = ConnectionPool(
             self._url,
             min_size=1,
@@ -70,14 +71,15 @@ class Database:
 
         Raises:
             DatabaseUnavailable: no connection within the timeout, or it was lost on the way.
+            DatabaseRefused: the database answered, with an error.
         """
         if self._pool is None:
             raise DatabaseUnavailable(f"Not connected to {self._where}.", hint="Open the database first.")
         try:
             with self._pool.connection() as conn:
                 yield conn
-        except _UNREACHABLE as exc:
-            raise self._unavailable(exc) from exc
+        except (psycopg.Error, PoolTimeout) as exc:
+            raise self._failure(exc) from exc
 
     def ping(self) -> None:
         """One round trip.
@@ -101,8 +103,14 @@ class Database:
         conn.execute("SET jit = off")  # compiling costs more than these queries take
         conn.commit()
 
-    def _unavailable(self, exc: Exception) -> DatabaseUnavailable:
+    def _failure(self, exc: Exception) -> GakjuError:
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+        state = getattr(exc, "sqlstate", None)
+        if state and not state.startswith(_UNREACHABLE_STATES):
+            return DatabaseRefused(
+                f"The database at {self._where} refused: {reason}",
+                hint="Check the rights of its user, its disk space and that it is writable.",
+            )
         log.warning("database unavailable: %s", reason)
         return DatabaseUnavailable(
             f"The database at {self._where} does not answer.",
@@ -111,8 +119,9 @@ class Database:
 
 
 def redact(url: str) -> str:
-    """`url` without its password and query, for messages."""
-    return re.sub(r"//([^:@/]*):[^@/]*@", r"//\1:***@", url).split("?", 1)[0]
+    """`url` without user, password and query, for messages: whatever stands before the last @ may be secret."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2].split('?', 1)[0]}"
 
 
 def migrate(conn: psycopg.Connection) -> None:
@@ -142,10 +151,21 @@ def migrate(conn: psycopg.Connection) -> None:
                 conn.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
             log.info("database schema: applied %s", file.name)
     except psycopg.errors.FeatureNotSupported as exc:
-        raise GakjuError(
-            "PostgreSQL has no pgvector extension (version 0.8 or newer is needed).",
-            hint="Install pgvector on that server, or unset DATABASE_URL to use the embedded one.",
-        ) from exc
+        raise _no_pgvector("has no pgvector extension") from exc
     finally:
         if not conn.closed:
             conn.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+
+
+def _check_pgvector(conn: psycopg.Connection) -> None:
+    row = conn.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
+    version = row[0] if row else "none"
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < MIN_PGVECTOR:
+        raise _no_pgvector(f"has pgvector {version}")
+
+
+def _no_pgvector(what: str) -> GakjuError:
+    return GakjuError(
+        f"PostgreSQL {what}, version 0.8 or newer is needed.",
+        hint="Install it on that server (ALTER EXTENSION vector UPDATE), or unset DATABASE_URL for the embedded one.",
+    )

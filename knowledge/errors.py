@@ -3,6 +3,7 @@
     GakjuError
     ├── IndexMismatch          the index was built with another embedding or chunker
     ├── DatabaseUnavailable    PostgreSQL does not answer
+    ├── DatabaseRefused        PostgreSQL answers with an error: rights, disk, limits
     ├── MemoryUnavailable      Redis/Valkey does not answer
     ├── EmbeddingUnavailable   the embedding endpoint does not answer or answers nonsense
     ├── ServerStartFailed      an embedded server does not start
@@ -45,6 +46,10 @@ class IndexMismatch(GakjuError):
 class DatabaseUnavailable(GakjuError):
     code = "database_unavailable"
     retryable = True
+
+
+class DatabaseRefused(GakjuError):
+    code = "database_error"
 
 
 class MemoryUnavailable(GakjuError):

@@ -13,6 +13,8 @@ from knowledge.database import Database
 from knowledge.errors import IndexMismatch
 from knowledge.lexemes import LEXEME_VERSION
 
+MAX_DIMENSION = 4000  # of an HNSW index on halfvec
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -32,6 +34,11 @@ def ensure_manifest(db: Database, manifest: Manifest) -> None:
     Raises:
         IndexMismatch: the index was built with another embedding or other words; names both and what to do.
     """
+    if manifest.dimension > MAX_DIMENSION:
+        raise IndexMismatch(
+            f"The embedding {_describe(manifest)} has more than the {MAX_DIMENSION} numbers that pgvector can index.",
+            hint="Set EMBED_MODEL to a smaller one.",
+        )
     with db.connection() as conn:
         # Two processes may start on an empty index at once: the second waits here and then compares.
         conn.execute("LOCK TABLE index_manifest IN SHARE ROW EXCLUSIVE MODE")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from uuid import UUID
 
 import numpy as np
@@ -21,6 +22,8 @@ from psycopg import sql
 from knowledge.database import Database
 from knowledge.store import TERM_SPACE
 from knowledge.types import Evidence, Place, Scores
+
+MAX_QUERY_LEXEMES = 2_000  # a sparsevec holds 16,000; no question needs as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Searcher:
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
+        lexemes = dict(islice(lexemes.items(), MAX_QUERY_LEXEMES))
         with self._db.connection() as conn:
             ids = _collection_ids(conn, collections)
             meaning = {} if embedding is None else self._by_meaning(conn, embedding, ids)

@@ -55,5 +55,5 @@ class ChatLog:
                 os.write(file, f"{line}\n".encode())
             finally:
                 os.close(file)
-        except OSError as exc:
-            log.error("chat log %s not written: %s", self._path, exc.strerror)
+        except (OSError, ValueError) as exc:
+            log.error("chat log %s not written: %s", self._path, exc)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.llms import LLM, ChatMessage, ChatResponse
 
-from knowledge.errors import GakjuError, LLMInterrupted, MemoryUnavailable
+from knowledge.errors import DatabaseUnavailable, GakjuError, LLMInterrupted, MemoryUnavailable
 from knowledge.lexemes import Analyzer
+from knowledge.search import Found as FoundPassages
 from pipelines.chat_memory import RedisMemory, new_turn, to_messages
 from pipelines.citations import CitationStream, make_citations
 from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
@@ -28,9 +29,12 @@ from pipelines.memory import LEASE_S, SessionMemory
 from pipelines.prompt import NO_ANSWER, answer_language, build_messages, is_refusal
 from pipelines.quote import QuoteLLM
 from pipelines.retriever import EvidenceRetriever, to_node
-from pipelines.rewrite import rewrite
+from pipelines.rewrite import SearchQuery, rewrite
+from pipelines.tokens import estimate_tokens
 
 log = logging.getLogger(__name__)
+
+SEARCH_LIMIT_S = 10
 
 
 class FootnoteChatEngine(BaseChatEngine):
@@ -67,14 +71,14 @@ class FootnoteChatEngine(BaseChatEngine):
                 async for event in steps:
                     yield event
         except GakjuError as exc:
-            turn = await run.fail(exc.code, interrupted=isinstance(exc, LLMInterrupted))
+            turn = await asyncio.shield(run.fail(exc.code, interrupted=isinstance(exc, LLMInterrupted)))
             yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, turn)
         except (asyncio.CancelledError, GeneratorExit):
             self.last_turn = await asyncio.shield(run.fail("stopped", interrupted=True))
             raise
         except Exception:  # the user gets a sentence and a request id, the log gets the trace
             log.exception("turn failed, request %s", request_id)
-            turn = await run.fail("internal", interrupted=False)
+            turn = await asyncio.shield(run.fail("internal", interrupted=False))
             yield Failed("internal", "Something went wrong on our side.", "Try again.", request_id, True, turn)
 
     # --- the LlamaIndex chat engine ------------------------------------------------------------------------------
@@ -151,6 +155,7 @@ class _Run:
         self._started = time.perf_counter()
         self._stored = False
         self._lease: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Future[None] | None = None
         self._citations: CitationStream | None = None
         self.turn = turn
         self.notice = ""
@@ -163,7 +168,7 @@ class _Run:
         query = await rewrite(self.turn.question, history, llm=rewriter, analyzer=engine._analyzer)
         self._update(search_query=query.text)
         yield Searching(query.text)
-        found = await engine._retriever.asearch(query)
+        found = await self._search(query)
         self._update(retrieved=found.evidence)
         self._mark("search")
         yield Found(found.evidence)
@@ -172,8 +177,7 @@ class _Run:
             self._update(answer=sentence, refused=True)
             yield Token(sentence)
         else:
-            messages = build_messages(self.turn.question, query.text, found.evidence, to_messages(history))
-            async with aclosing(self._answer(messages)) as tokens:
+            async with aclosing(self._answer(self._prompt(query, history))) as tokens:
                 async for token in tokens:
                     yield token
         await self._complete()
@@ -187,13 +191,37 @@ class _Run:
             history = await asyncio.to_thread(
                 self._sessions.turns, self.turn.session_id, last=self._engine._history_turns
             )
-            await asyncio.to_thread(self._sessions.begin, self.turn)
+            self._stored = True  # from here on it may be there, so its end must be written
+            self._beginning = asyncio.ensure_future(asyncio.to_thread(self._sessions.begin, self.turn))
+            await asyncio.shield(self._beginning)
         except MemoryUnavailable:
+            self._stored = False
             self.notice = "history_off"
             return []
-        self._stored = True
         self._lease = asyncio.create_task(self._keep_alive(self._sessions))
         return history
+
+    async def _search(self, query: SearchQuery) -> FoundPassages:
+        try:
+            async with asyncio.timeout(SEARCH_LIMIT_S):
+                return await self._engine._retriever.asearch(query)
+        except TimeoutError as exc:
+            raise DatabaseUnavailable(
+                f"The search did not end within {SEARCH_LIMIT_S} s.", hint="Check that PostgreSQL is not overloaded."
+            ) from exc
+
+    def _prompt(self, query: SearchQuery, history: Sequence[Turn]) -> list[ChatMessage]:
+        """Messages for the model, with as much of the history as its context window holds; the oldest goes first."""
+        metadata = self._engine._llm.metadata
+        for kept in range(len(history), -1, -1):
+            earlier = to_messages(list(history[len(history) - kept :]))
+            messages = build_messages(self.turn.question, query.text, self.turn.retrieved, earlier)
+            tokens = sum(estimate_tokens(message.content or "") for message in messages)
+            if kept == 0 or tokens + max(metadata.num_output, 0) <= metadata.context_window:
+                break
+        if kept < len(history):
+            self.notice = self.notice or "history_cut"
+        return messages
 
     async def _answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Token, None]:
         citations = self._citations = CitationStream(self.turn.retrieved)
@@ -236,8 +264,16 @@ class _Run:
         await self._finish()
 
     async def fail(self, code: str, *, interrupted: bool) -> Turn:
-        """Store how far the turn came; an answer that had begun is interrupted, whatever broke it."""
-        await self._cite()
+        """Store how far the turn came; an answer that had begun is interrupted, whatever broke it.
+
+        A turn that had ended already stays as it ended.
+        """
+        if self.turn.status != "pending":
+            return self.turn
+        try:
+            await self._cite()
+        except Exception:  # footnotes are worth less than the turn they belong to
+            log.exception("footnotes of turn %s", self.turn.turn_id)
         self._mark("total")
         kept = interrupted or bool(self.turn.answer)
         self._update(status="interrupted" if kept else "failed", error=code, llm=self._engine._llm.metadata.model_name)
@@ -250,7 +286,10 @@ class _Run:
             self._lease = None
         if self._stored and self._sessions:
             self._stored = False
-            await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
+            if self._beginning is not None:  # cancelled while it was being stored: its end must not come first
+                await asyncio.wait({self._beginning})
+            # A cancelled task may end here; the write goes on in its thread and is waited for by nobody else.
+            await asyncio.shield(self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn)))
 
     async def _keep_alive(self, sessions: SessionMemory) -> None:
         while True:
@@ -269,9 +308,10 @@ class _Run:
         self.turn = replace(self.turn, **changes)
 
     def _mark(self, phase: str, *, once: bool = False) -> None:
-        if not (once and phase in self.turn.timings):
+        key = f"{phase}_ms"
+        if not (once and key in self.turn.timings):
             elapsed_ms = round((time.perf_counter() - self._started) * 1000, 1)
-            self._update(timings={**self.turn.timings, f"{phase}_ms": elapsed_ms})
+            self._update(timings={**self.turn.timings, key: elapsed_ms})
 
 
 def _refuse_foreign_history(chat_history: list[ChatMessage] | None) -> None:

@@ -29,9 +29,9 @@ class Gate:
 
     @classmethod
     def load(cls, embedding: str, file: Path = GATE_FILE) -> Gate:
-        """The fitted gate, or for another embedding one that goes by words alone."""
+        """The fitted gate, or for another embedding one that lets everything through."""
         gate = cls(**json.loads(file.read_text(encoding="utf-8")))
-        return gate if gate.embedding == embedding else WORDS_ONLY
+        return gate if gate.embedding == embedding else OPEN
 
     def passes(self, found: Found) -> bool:
         return bool(found.evidence) and self.probability(found) >= self.threshold
@@ -41,5 +41,5 @@ class Gate:
         return 1 / (1 + math.exp(-(self.bias + self.meaning * cosine + self.words * found.words_share)))
 
 
-# Every embedding's cosine means something else; a question none of whose words occur is refused only by the answerer.
-WORDS_ONLY = Gate(bias=0.0, meaning=0.0, words=1.0, threshold=0.0, embedding="")
+# Every embedding's cosine means something else: without a fit, only the answerer refuses.
+OPEN = Gate(bias=0.0, meaning=0.0, words=1.0, threshold=0.0, embedding="")

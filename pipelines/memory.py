@@ -35,12 +35,13 @@ _MAX_RACES = 20
 
 
 def connect(url: str, *, timeout_s: float = 2.0) -> redis.Redis:
-    """A client for `url`; connects at the first command. One retry covers a connection that went stale while idle."""
+    """A client for `url`; connects at the first command. One retry covers a connection that went stale while idle; a
+    server that is silent is not asked twice."""
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         decode_responses=True,
     )
 
@@ -108,6 +109,8 @@ class SessionMemory:
         """
 
         def write(pipe: Any) -> None:
+            # Only once in the order, even if the reply to a first try was lost on the way and this is the second.
+            pipe.lrem(_key(turn.session_id, "order"), 0, turn.turn_id)
             pipe.rpush(_key(turn.session_id, "order"), turn.turn_id)
             pipe.hset(_key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
             pipe.set(_lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
@@ -115,13 +118,20 @@ class SessionMemory:
         self._transact(turn.session_id, write)
 
     def keep_alive(self, turn: Turn) -> None:
-        """Renew the lease of a running turn and store what it has so far; call it every LEASE_S / 3 seconds."""
+        """Renew the lease of a running turn and store what it has so far; call it every LEASE_S / 3 seconds.
+
+        A turn that was finished meanwhile stays as it is.
+        """
+
+        def still_pending(pipe: Any) -> bool:
+            stored = pipe.hget(_key(turn.session_id, "turns"), turn.turn_id)
+            return stored is not None and json.loads(stored)["status"] == "pending"
 
         def write(pipe: Any) -> None:
             pipe.hset(_key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
             pipe.set(_lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
 
-        self._transact(turn.session_id, write)
+        self._transact(turn.session_id, write, only_if=still_pending)
 
     def finish(self, turn: Turn) -> None:
         """Store how the turn ended and give its lease back. Raises as `begin`."""
@@ -155,8 +165,13 @@ class SessionMemory:
     def close(self) -> None:
         self._redis.close()
 
-    def _transact(self, session_id: str, write: Callable[[Any], None]) -> None:
-        """Run `write` in a MULTI that fails and repeats if another process changed the session meanwhile."""
+    def _transact(
+        self, session_id: str, write: Callable[[Any], None], *, only_if: Callable[[Any], bool] = lambda _: True
+    ) -> None:
+        """Run `write` in a MULTI that fails and repeats if another process changed the session meanwhile.
+
+        `only_if` is asked under the WATCH; where it says no, nothing is written.
+        """
         session = _key(session_id, "session")
         with _reachable(), self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_MAX_RACES):
@@ -167,6 +182,8 @@ class SessionMemory:
                             "This conversation has expired or was deleted.",
                             hint='Start a new one with an empty session_id ("").',
                         )
+                    if not only_if(pipe):
+                        return
                     pipe.multi()
                     write(pipe)
                     pipe.hincrby(session, "version", 1)

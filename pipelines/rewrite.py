@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from llama_index.core.llms import LLM
 
-from knowledge.errors import LLMError
+from knowledge.errors import LLMError, LLMUnavailable
 from knowledge.lexemes import Analyzer
 from pipelines.chat_memory import to_messages
 from pipelines.events import Turn
@@ -54,7 +54,11 @@ class SearchQuery:
 async def rewrite(
     question: str, history: Sequence[Turn], *, llm: LLM | None, analyzer: Analyzer, timeout_s: float = 10.0
 ) -> SearchQuery:
-    """The search query for `question` after `history`. `llm`: None completes follow-ups by rule."""
+    """The search query for `question` after `history`. `llm`: None completes follow-ups by rule.
+
+    Raises:
+        LLMUnavailable: the model does not answer at all.
+    """
     previous = next((turn.question for turn in reversed(history) if turn.question), "")
     if not previous:
         return SearchQuery(question)
@@ -65,9 +69,11 @@ async def rewrite(
             rewritten = " ".join((answer.message.content or "").split())
             if 0 < len(rewritten) <= _MAX_REWRITTEN_CHARS:
                 return SearchQuery(rewritten)
+        except LLMUnavailable:
+            raise  # it will not write the answer either, and each further call would be retried anew
         except (LLMError, TimeoutError) as exc:
             log.warning("follow-up not rewritten by the model, completed by rule: %s", type(exc).__name__)
-    if refers_back(question, analyzer):
+    if await asyncio.to_thread(refers_back, question, analyzer):
         return SearchQuery(question, previous)
     return SearchQuery(question)
 

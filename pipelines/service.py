@@ -15,7 +15,7 @@ from typing import Any
 from llama_index.core.llms import LLM
 
 from knowledge.database import Database
-from knowledge.errors import GakjuError, InvalidMessage, LLMError, MemoryUnavailable
+from knowledge.errors import GakjuError, InvalidMessage, MemoryUnavailable
 from knowledge.lexemes import Analyzer
 from knowledge.store import IndexStore
 from pipelines.chatlog import ChatLog
@@ -26,7 +26,7 @@ from pipelines.llm import VllmChat
 from pipelines.memory import SessionMemory
 from pipelines.retriever import EvidenceRetriever
 
-_HEALTH_TIMEOUT_S = 1.0
+_HEALTH_TIMEOUT_S = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +97,15 @@ class ChatService:
     async def new_session(self, *, owner: str) -> str:
         return await asyncio.to_thread(self._parts.sessions.create, owner)
 
-    async def history(self, session_id: str, *, owner: str) -> list[Turn]:
-        """All turns, oldest first.
+    async def history(self, session_id: str, *, owner: str, last: int | None = None) -> list[Turn]:
+        """Turns oldest first: all, or the `last` ones.
 
         Raises:
             SessionNotFound: unknown, expired or another owner's.
             MemoryUnavailable: Redis does not answer.
         """
         await asyncio.to_thread(self._parts.sessions.check, session_id, owner)
-        return await asyncio.to_thread(self._parts.sessions.turns, session_id)
+        return await asyncio.to_thread(self._parts.sessions.turns, session_id, last=last)
 
     async def about(self) -> About:
         """Raises:
@@ -165,6 +165,6 @@ async def _state(check: Any) -> str:
     try:
         async with asyncio.timeout(_HEALTH_TIMEOUT_S):
             await check
-    except (GakjuError, LLMError, TimeoutError):
+    except (GakjuError, TimeoutError):
         return "down"
     return "ok"

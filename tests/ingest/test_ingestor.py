@@ -254,3 +254,12 @@ def test_summary_names_every_failure(make_ingestor, folder, capsys):
     assert cli.run(make_ingestor(), [folder, folder / "gone.md"]) == 1
     shown = capsys.readouterr()
     assert "empty.txt" in shown.err and "gone.md" in shown.err and "3 added" in shown.out
+
+
+def test_two_files_of_one_run_never_share_a_path_silently(make_ingestor, tmp_path, store):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.md").write_text(f"# {name}\n\n본문 {name}")
+    first, second = ingest(make_ingestor(), tmp_path / "a", tmp_path / "b")
+    assert (first.outcome, second.reason) == ("added", "path_taken")
+    assert store.counts().documents == 1

@@ -9,7 +9,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from knowledge.errors import GakjuError
 from knowledge.search import Found, Searcher
 from pipelines.engine import FootnoteChatEngine
-from pipelines.gate import WORDS_ONLY, Gate
+from pipelines.gate import OPEN, Gate
 from pipelines.quote import QuoteLLM
 from pipelines.retriever import EvidenceRetriever
 from pipelines.rewrite import SearchQuery, refers_back
@@ -107,4 +107,4 @@ def test_context_words_weigh_half():
 def test_the_gate_refuses_nothing_found_and_another_model_goes_by_words():
     gate = Gate(bias=-10, meaning=10, words=5, threshold=0.5, embedding="m")
     assert not gate.passes(Found(()))
-    assert Gate.load("another embedding") is WORDS_ONLY
+    assert Gate.load("another embedding") is OPEN

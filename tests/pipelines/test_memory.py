@@ -148,3 +148,24 @@ def test_get_gives_the_last_turns_only(sessions):
     memory = RedisMemory(sessions, session_id, last_turns=2)
     assert [item.content for item in memory.get() if item.role == "user"] == ["3", "4"]
     assert len(memory.get_all()) == 10
+
+
+def test_a_late_lease_renewal_leaves_a_finished_turn_alone(sessions, servers):
+    session_id = sessions.create("me")
+    turn = new_turn(session_id, "?")
+    sessions.begin(turn)
+    done = replace(turn, answer="끝", status="complete")
+    sessions.finish(done)
+    sessions.keep_alive(replace(turn, answer="반"))
+    assert sessions.turns(session_id) == [done]
+    lease = f"gakju:{{{session_id}}}:running:{turn.turn_id}"
+    assert not connect(servers.redis().url).exists(lease)
+
+
+def test_a_turn_begun_twice_stands_once(sessions):
+    """As when the reply to the first try was lost on the way."""
+    session_id = sessions.create("me")
+    turn = new_turn(session_id, "?")
+    sessions.begin(turn)
+    sessions.begin(turn)
+    assert [item.turn_id for item in sessions.turns(session_id)] == [turn.turn_id]

@@ -231,3 +231,60 @@ async def test_about_says_what_runs(make_service):
         service = make_service(llm=llm_at(fake.base_url))
         assert (await service.health())["llm"] == "ok"
         assert (await service.about()).llm == "Qwen/Test"
+
+
+async def test_the_first_token_is_timed_when_it_comes(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("가 " * 20, delay_s=0.03, piece_chars=2))
+        timings = (await collect(make_service(llm=llm_at(fake.base_url)), QUESTION))[-1].turn.timings
+    assert timings["search_ms"] < timings["first_token_ms"] < timings["total_ms"] - 200
+
+
+async def test_broken_footnotes_do_not_keep_a_failed_turn_open(make_service, monkeypatch):
+    monkeypatch.setattr("pipelines.engine.make_citations", lambda *_, **__: 1 / 0)
+    with FakeVllm() as fake:
+        fake.always(Reply("내려갑니다 [1]. 그리고", end="eof"))
+        service = make_service(llm=llm_at(fake.base_url))
+        failed = (await collect(service, QUESTION))[-1]
+    assert failed.code == "llm_interrupted"
+    (turn,) = await service.history(failed.turn.session_id, owner="")
+    assert turn.status == "interrupted"
+
+
+async def test_an_unreachable_model_is_called_three_times_at_most_for_a_follow_up(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("내려갑니다 [1]."))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = (await collect(service, QUESTION))[0].session_id
+        before = len(fake.requests)
+        fake.always(Status(503))
+        failed = (await collect(service, "그럼 운임은?", session_id=session_id))[-1]
+        assert failed.code == "llm_unavailable" and len(fake.requests) - before <= 3
+
+
+async def test_history_that_does_not_fit_the_model_is_left_out_and_said(make_service):
+    with FakeVllm(max_model_len=1500) as fake:
+        fake.always(Reply(lambda body: QUESTION if "conversation-" in str(body["messages"]) else "내려갑니다 [1]."))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = (await collect(service, QUESTION))[0].session_id
+        await collect(service, f"{QUESTION} {'환율 운임 ' * 400}", session_id=session_id)
+        done = (
+            await collect(service, "할당관세와 기본관세의 환율 차이는 옥수수에서 무엇인가?", session_id=session_id)
+        )[-1]
+        assert done.notice == "history_cut"
+        assert len("".join(m["content"] for m in fake.requests[-1]["messages"])) < 2500
+
+
+async def test_cancelling_at_any_moment_leaves_no_turn_pending(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("원화 원가가 내려갑니다 [1]. " * 5, delay_s=0.005))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = await service.new_session(owner="")
+        for n in range(30):
+            task = asyncio.create_task(collect(service, QUESTION, session_id=session_id))
+            await asyncio.sleep(n * 0.012)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        turns = await service.history(session_id, owner="")
+    assert turns and {turn.status for turn in turns} <= {"interrupted", "complete"}
+    assert {turn.error for turn in turns} <= {"stopped", ""}  # marked by us, not by a lease that ran out
