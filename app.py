@@ -126,11 +126,11 @@ def open_index(settings: Settings) -> Iterator[Index]:
         servers = stack.enter_context(EmbeddedServers(data_dir))
         with ThreadPoolExecutor() as pool:  # loading the model and starting the database use different resources
             embedding_job = pool.submit(_embedding, settings, data_dir)
-            url, where = settings.database_url, redact(settings.database_url)
-            if not url:
+            if settings.database_url:
+                db, where = Database(settings.database_url), redact(settings.database_url)
+            else:
                 running = servers.postgres()
-                url, where = running.url, running.where
-            db = Database(url)
+                db, where = Database(running.url, where=running.where), running.where
             stack.callback(db.close)
             db.open()
             embedding = embedding_job.result()
@@ -187,7 +187,7 @@ def ingest_paths(
 def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
     from web.terminal import ask
 
-    url = arguments.url or f"http://{settings.host}:{settings.port}"
+    url = arguments.url or f"http://{_url_host(settings)}:{settings.port}"
     return ask(url, arguments.question, session_file=settings.data_dir / "ask-session", new=arguments.new)
 
 
@@ -204,8 +204,10 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
             print(f"KNOWLEDGE_DIR {settings.knowledge_dir} is not a folder: nothing was ingested.", file=sys.stderr)
         page_code.result()
         words.result()
-        _give_memory_back()
-        asyncio.run(_serve(settings, index, listener))
+        with open_service(settings, index) as service:
+            config = _page(settings, index, service)
+            _give_memory_back()
+            asyncio.run(_serve(settings, index, service, config, listener))
     print("Stopped.")
     return 0
 
@@ -221,10 +223,10 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def _keep_memory_small() -> None:
-    """Threads share two heaps instead of eight a core; each would keep what loading and ingesting left in it."""
+    """Threads share one heap instead of eight a core: each would keep what loading and ingesting left in it."""
     libc = _libc()
     if libc is not None:
-        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _give_memory_back() -> None:
@@ -251,26 +253,27 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings, index: Index, listener: socket.socket) -> None:
+async def _serve(
+    settings: Settings, index: Index, service: ChatService, config: uvicorn.Config, listener: socket.socket
+) -> None:
     stop = asyncio.Event()
-    with open_service(settings, index) as service:
-        server = _Server(_page(settings, index, service))
-        loop = asyncio.get_running_loop()
-        # The default of cpus + 4 threads would let one hanging dependency hold up all the others.
-        loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS))
-        # Plain handlers, which outlive the loop: a second Ctrl-C during the stop must not leave servers behind.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
-        stopping = asyncio.create_task(_stop_when(stop, server))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        watching = asyncio.create_task(_watch(index.servers))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.02)
-        if server.started:
-            await _print_ready(settings, service, listener)
-        await serving
-        watching.cancel()
-        stopping.cancel()
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    # The default of cpus + 4 threads would let one hanging dependency hold up all the others.
+    loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS))
+    # Plain handlers, which outlive the loop: a second Ctrl-C during the stop must not leave servers behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
+    stopping = asyncio.create_task(_stop_when(stop, server))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    watching = asyncio.create_task(_watch(index.servers))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.02)
+    if server.started:
+        await _print_ready(settings, service, listener)
+    await serving
+    watching.cancel()
+    stopping.cancel()
 
 
 @contextmanager
@@ -349,6 +352,10 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
+def _url_host(settings: Settings) -> str:
+    return f"[{settings.host}]" if ":" in settings.host else settings.host
+
+
 async def _watch(servers: EmbeddedServers) -> None:
     """Bring an embedded server back that died."""
     while True:
@@ -362,7 +369,6 @@ async def _watch(servers: EmbeddedServers) -> None:
 
 
 async def _print_ready(settings: Settings, service: ChatService, listener: socket.socket) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     health = await service.health()
     about = await service.about()
     if about.is_quoting:
@@ -371,7 +377,7 @@ async def _print_ready(settings: Settings, service: ChatService, listener: socke
         answers = f"{about.llm or 'language model'} at {settings.llm_base_url}"
     down = {"llm": "does not answer yet", "memory": "DOES NOT ANSWER: conversations are not kept", "database": "DOWN"}
     lines = {"database": about.database, "memory": about.memory, "embedding": about.embedding, "llm": answers}
-    print(f"\nReady: http://{host}:{listener.getsockname()[1]}")
+    print(f"\nReady: http://{_url_host(settings)}:{listener.getsockname()[1]}")
     for name, line in lines.items():
         trouble = f"  ({down[name]})" if health.get(name) == "down" else ""
         print(f"  {name:10} {line}{trouble}")

@@ -77,8 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = [sys.executable, "-m", "app", "run"]
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = Path(scratch) / "data"
-        with started(command, PROJECT_DIR, data_dir) as (_, first_s, _):
+        with started(command, PROJECT_DIR, data_dir) as (url, first_s, pid):
             print(f"first start, installed, empty data   {first_s:6.1f} s")
+            ask(url)
+            time.sleep(REST_S)
+            print(f"resident memory at rest, after it    {resident_mb(pid):6.0f} MB")
         seconds = []
         for number in range(WARM_STARTS):
             with started(command, PROJECT_DIR, data_dir) as (url, ready_s, pid):

@@ -105,8 +105,8 @@ def _print_summary(
     parts.append(f"{counts['failed'] + len(missed)} failed")
     parts.append(f"{sum(result.chunks for result in results)} chunks written")
     print(", ".join(parts) + (f"; left out: {_left_out(other)}" if other else "") + ".")
-    if results and counts["unchanged"] == len(results):
-        print("Nothing changed: the index already holds exactly these files.")
+    if counts["unchanged"] and not (counts["added"] or counts["replaced"]):
+        print("Nothing changed: what could be read was already in the index.")
 
 
 def _left_out(items: Sequence[LeftOut]) -> str:

@@ -41,7 +41,7 @@ def find_files(paths: Sequence[Path], *, supported: Collection[str]) -> tuple[li
             if reason:
                 left_out.append(LeftOut(path, reason))
             else:
-                absolute = path.absolute()
+                absolute = Path(os.path.abspath(path))  # noqa: PTH100 - without "..", and without following links
                 name = unicodedata.normalize("NFC", path.relative_to(root).as_posix())
                 found.setdefault(absolute, SourceFile(absolute, name, path.stat().st_size))
     return list(found.values()), left_out

@@ -27,12 +27,16 @@ MIN_PGVECTOR = (0, 8)
 class Database:
     """A pool of at most `max_size` connections. Use `with db.connection() as conn:`, one transaction a block.
 
+    `where`: what an embedded database is called in messages; a database of one's own is named by its address.
     `search_ef`: candidates that HNSW keeps while it searches; must be at least the number of results asked for.
     """
 
-    def __init__(self, url: str, *, max_size: int = 8, connect_timeout_s: float = 5.0, search_ef: int = 120) -> None:
+    def __init__(
+        self, url: str, *, where: str = "", max_size: int = 8, connect_timeout_s: float = 5.0, search_ef: int = 120
+    ) -> None:
         self._url = url
-        self._where = redact(url)
+        self._where = where or f"database at {redact(url)}"
+        self._is_embedded = bool(where)
         self._connect_timeout_s = connect_timeout_s
         self._search_ef = search_ef
         self._pool: ConnectionPool | None = None
@@ -74,7 +78,7 @@ class Database:
             DatabaseRefused: the database answered, with an error.
         """
         if self._pool is None:
-            raise DatabaseUnavailable(f"Not connected to {self._where}.", hint="Open the database first.")
+            raise DatabaseUnavailable(f"Not connected to the {self._where}.", hint="Open the database first.")
         try:
             with self._pool.connection() as conn:
                 yield conn
@@ -108,14 +112,14 @@ class Database:
         state = getattr(exc, "sqlstate", None)
         if state and not state.startswith(_UNREACHABLE_STATES):
             return DatabaseRefused(
-                f"The database at {self._where} refused: {reason}",
+                f"The {self._where} refused: {reason}",
                 hint="Check the rights of its user, its disk space and that it is writable.",
             )
         log.warning("database unavailable: %s", reason)
-        return DatabaseUnavailable(
-            f"The database at {self._where} does not answer.",
-            hint="Check that PostgreSQL runs and DATABASE_URL is right.",
+        hint = (
+            "It is started again by itself." if self._is_embedded else "Check that it runs and DATABASE_URL is right."
         )
+        return DatabaseUnavailable(f"The {self._where} does not answer.", hint=hint)
 
 
 def redact(url: str) -> str:

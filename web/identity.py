@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.requests import cookie_parser
 
 COOKIE_NAME = "gakju_owner"
 MAX_AGE_S = 365 * 24 * 3600
@@ -33,11 +33,8 @@ class Owners:
         return owner if isinstance(owner, str) else ""
 
     def owner_of_header(self, cookie_header: str) -> str:
-        try:
-            jar = SimpleCookie(cookie_header)
-        except CookieError:
-            return ""
-        return self.owner_of({name: morsel.value for name, morsel in jar.items()})
+        # Not http.cookies: it drops every cookie after one that it cannot read, such as another app's `prefs={"a":1}`.
+        return self.owner_of(cookie_parser(cookie_header))
 
     def set_cookie(self, owner: str = "", *, secure: bool = False) -> str:
         """A Set-Cookie value that keeps `owner`, or names a new one, for a year from now."""

@@ -9,6 +9,8 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -76,6 +78,46 @@ class Shell:
             return ""
         owner = self._owners.owner_of_header(headers.get("cookie", ""))
         return self._owners.set_cookie(owner, secure=scope.get("scheme") == "https")
+
+
+class HostCheck:
+    """Answers only to requests whose Host header has a name out of `allowed_hosts`; runs inside the `Shell`.
+
+    Not Starlette's TrustedHostMiddleware: it cuts the name at the first colon, so that "[::1]:7860" never fits.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Sequence[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(name.strip().strip("[]").lower() for name in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        name = _host_name(headers.get("host", ""))
+        if self._is_allowed(name):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "wrong host"})
+        else:
+            message = f"This server does not answer to the host name {name[:100]!r}: it is not in ALLOWED_HOSTS."
+            hint = "Open it under a name that it knows, or add this one to ALLOWED_HOSTS."
+            request_id = _request_id(headers.get("x-request-id", ""))
+            body = _error_body("wrong_host", message, hint=hint, request_id=request_id)
+            await JSONResponse(body, status_code=400)(scope, receive, send)
+
+    def _is_allowed(self, name: str) -> bool:
+        parents = (f"*.{name[dot + 1 :]}" for dot, character in enumerate(name) if character == ".")
+        return "*" in self._allowed or (name != "" and not self._allowed.isdisjoint([name, *parents]))
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets, lower case; "" where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 class _Exchange:
@@ -159,10 +201,14 @@ class _Exchange:
         if self._started or self._replaced:
             return
         self._replaced = True
-        error = {"code": code, "message": message, "hint": hint, "request_id": self._request_id}
-        response = JSONResponse({"error": error}, status_code=status)
+        body = _error_body(code, message, hint=hint, request_id=self._request_id)
+        response = JSONResponse(body, status_code=status)
         self._add_headers(response.headers)
         await response(self._scope, self._receive, self._send)
+
+
+def _error_body(code: str, message: str, *, hint: str, request_id: str) -> dict[str, dict[str, str]]:
+    return {"error": {"code": code, "message": message, "hint": hint, "request_id": request_id}}
 
 
 def _request_id(given: str) -> str:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from web.gradio_setup import gr
 from web.identity import Owners
-from web.middleware import Shell
+from web.middleware import HostCheck, Shell
 from web.page import build_page
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # The page sends its whole conversation back with each question (Gradio's way), so this is far above one message.
 MAX_BODY_BYTES = 4_000_000
-HEALTH_TIMEOUT_S = 0.8
+HEALTH_TIMEOUT_S = 1.5  # more than the service waits for its own parts, so that it can name the one that is down
 
 
 def build_app(
@@ -38,7 +37,8 @@ def build_app(
     """The app to hand to uvicorn.
 
     `secret` signs the owner's cookie: keep it over restarts, share it between processes. `allowed_hosts`: the names
-    this server answers to in the Host header; name them where strangers' pages could reach it (DNS rebinding).
+    this server answers to in the Host header ("*": any, "*.example.org": any below); name them where strangers' pages
+    could reach it (DNS rebinding).
     """
     owners = Owners(secret)
     app = FastAPI(title="Gakju", docs_url=None, redoc_url=None, openapi_url=None)
@@ -70,7 +70,7 @@ def build_app(
         theme=_theme(),
         head=page.page_head,  # type: ignore[attr-defined]
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    app.add_middleware(HostCheck, allowed_hosts=allowed_hosts)
     app.add_middleware(Shell, owners=owners, max_body_bytes=MAX_BODY_BYTES)
     return app
 

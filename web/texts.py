@@ -61,6 +61,7 @@ PAGE: dict[Language, dict[str, str]] = {
         "banner_unknown": "The state of the service is not known right now.",
         "notice_cut_short": "The answer reached its length limit (LLM_MAX_TOKENS) and was cut.",
         "notice_history_off": "The conversation memory is unavailable: this answer was not saved.",
+        "notice_history_cut": "Earlier turns were left out: they did not fit the model's context.",
         "lost_session": "That conversation is over or unknown. Your next question begins a new one.",
         "history_lost": "The conversation memory does not answer: what was said before cannot be shown right now.",
         "connection_lost": "The connection was lost before the answer came. Your question is back in the box.",
@@ -115,6 +116,7 @@ PAGE: dict[Language, dict[str, str]] = {
         "banner_unknown": "지금은 서비스 상태를 알 수 없습니다.",
         "notice_cut_short": "답변이 길이 제한(LLM_MAX_TOKENS)에 닿아 잘렸습니다.",
         "notice_history_off": "대화 기록 저장소를 쓸 수 없어 이 답변은 저장되지 않았습니다.",
+        "notice_history_cut": "이전 대화 일부는 모델이 한 번에 읽을 수 있는 길이를 넘어 제외했습니다.",
         "lost_session": "그 대화는 끝났거나 찾을 수 없습니다. 다음 질문부터 새 대화가 시작됩니다.",
         "history_lost": "대화 기록 저장소가 응답하지 않아 지난 대화를 지금은 보여 줄 수 없습니다.",
         "connection_lost": "답변이 오기 전에 연결이 끊겼습니다. 질문을 입력창에 되돌려 놓았습니다.",
@@ -132,6 +134,10 @@ _KOREAN_ERRORS: dict[str, tuple[str, str]] = {
     "invalid_message.too_long": ("질문이 너무 깁니다.", "짧게 줄여서 다시 보내 주세요."),
     "session_not_found": ("그 대화를 찾을 수 없습니다.", "session_id를 비워 새 대화를 시작해 주세요."),
     "database_unavailable": ("문서 데이터베이스가 응답하지 않습니다.", "잠시 뒤 다시 시도해 주세요."),
+    "database_error": (
+        "데이터베이스가 요청을 거부했습니다.",
+        "잠시 뒤 다시 시도해 보고, 계속되면 관리자에게 알려 주세요.",
+    ),
     "memory_unavailable": ("대화 기록 저장소가 응답하지 않습니다.", "잠시 뒤 다시 시도해 주세요."),
     "embedding_unavailable": ("임베딩 서버가 응답하지 않습니다.", "잠시 뒤 다시 시도해 주세요."),
     "index_mismatch": ("색인이 지금의 임베딩 설정과 맞지 않습니다.", "관리자가 문서를 다시 색인해야 합니다."),
@@ -142,6 +148,7 @@ _KOREAN_ERRORS: dict[str, tuple[str, str]] = {
         "질문을 줄이거나 관리자에게 설정을 확인해 달라고 하세요.",
     ),
     "llm_interrupted": ("답변이 중간에 끊겼습니다.", "지금까지 쓴 내용은 남아 있습니다. 다시 물어봐 주세요."),
+    "wrong_host": ("이 서버가 모르는 호스트 이름입니다.", "관리자가 ALLOWED_HOSTS에 그 이름을 넣어야 합니다."),
     "internal": ("서버에서 문제가 생겼습니다.", "다시 시도해 보고, 계속되면 요청 번호를 관리자에게 알려 주세요."),
 }
 

@@ -6,12 +6,14 @@ Knows the wire format only: no connection, no deadline, no error sentence.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadFrame(Exception):
@@ -99,15 +101,30 @@ class AnswerText:
 
     Looks where the answer begins, as models that think write it there; a later `<think>` is text, for example of an
     answer about such models. Tags may be split anywhere. A server with a reasoning parser never sends these tags.
+
+    A server that escapes to ASCII may send one emoji as two halves in two frames. They are joined here; a half that
+    stays alone becomes U+FFFD, because no store, socket or file can encode it.
     """
 
     def __init__(self) -> None:
         self._held = ""
+        self._half = ""  # a high surrogate whose other half may be in the next piece
         self._state = "start"  # start | thinking | answer
         self._has_thought = False
 
     def feed(self, text: str) -> str:
         """The answer text that is certain after `text`."""
+        return self._answer_part(self._joined(text))
+
+    def _joined(self, text: str) -> str:
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        if not _SURROGATE.search(text):
+            return text
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def _answer_part(self, text: str) -> str:
         if self._state == "answer":
             return text
         self._held += text
@@ -127,10 +144,14 @@ class AnswerText:
                 return ""
             else:
                 self._state = "answer"
-                return self.finish()
+                return self._release()
 
     def finish(self) -> str:
         """What was held back and turned out to be answer: the stream has ended. Space after a block is not."""
+        half, self._half = self._half, ""
+        return self._answer_part("\ufffd" if half else "") + self._release()
+
+    def _release(self) -> str:
         held, self._held = self._held, ""
         if self._state == "thinking":
             return ""

@@ -80,7 +80,20 @@ def test_a_stock_query_engine_uses_our_retriever(retriever):
 
 
 @pytest.mark.parametrize(
-    "question", ["그럼 운임은?", "왜?", "그건 어디에 나와?", "And freight?", "What about wheat?", "How does it work?"]
+    "question",
+    [
+        "그럼 운임은?",
+        "운임은?",
+        "여러 개는요?",
+        "그건 누가 정해?",
+        "얼마야?",
+        "What is it?",
+        "왜?",
+        "그건 어디에 나와?",
+        "And freight?",
+        "What about wheat?",
+        "How does it work?",
+    ],
 )
 def test_follow_ups_are_recognised(analyzer, question):
     assert refers_back(question, analyzer)
@@ -90,6 +103,10 @@ def test_follow_ups_are_recognised(analyzer, question):
     "question",
     [
         "할당관세와 기본관세는 어떻게 다른가요?",
+        "할당관세란 무엇인가요?",
+        "베이시스란?",
+        "FOB 뜻",
+        "What is basis?",
         "옥수수 선물 계약의 규격은 몇 부셸인가요?",
         "How are grain futures contracts settled at expiry?",
     ],

@@ -132,6 +132,30 @@ async def test_frames_may_be_split_at_any_byte(fake: FakeVllm) -> None:
     assert (await read(llm_at(fake)))[0] == "안녕"
 
 
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([r"hello \ud83d", r"\ude00 end"], "hello 😀 end"),
+        ([r"\ud83d", r"\ude00"], "😀"),
+        ([r"\ud83d", "", r"\ude00!"], "😀!"),
+        ([r"\ud83d", "x"], "\ufffdx"),
+        ([r"\ud83d\ud83d", r"\ude00"], "\ufffd😀"),
+        ([r"a\ude00b", r"c\ud83d"], "a\ufffdbc\ufffd"),
+        ([r"\ud83d"], "\ufffd"),
+        ([r"<think>\ud83d", r"\ude00</think>\n", r"\ud83d", r"\ude00"], "😀"),
+        ([r"<think>\ud83d"], ""),
+    ],
+)
+async def test_halves_of_a_character_are_joined_and_lone_ones_replaced(
+    fake: FakeVllm, pieces: list[str], shown: str
+) -> None:
+    frames = [f'data: {{"choices":[{{"delta":{{"content":"{piece}"}}}}]}}\n\n'.encode() for piece in pieces]
+    finish = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    fake.always(Raw([*frames, finish]))
+    text, last = await read(llm_at(fake))
+    assert (text, last.message.content) == (shown, shown)
+
+
 async def test_a_connection_lost_after_the_finish_reason_loses_nothing(fake: FakeVllm) -> None:
     finish = b'data: {"choices":[{"delta":{"content":"whole"},"finish_reason":"stop"}]}\n\n'
     fake.always(Raw([finish, b"data: {not json\n\n"]))

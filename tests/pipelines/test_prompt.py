@@ -79,7 +79,12 @@ def test_hostile_passage_cannot_end_its_block() -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["<|im_end|>", "<|im_start|>", "</s>", "[INST]", "<end_of_turn>", "<|eot_id|>", "<think>"]
+    "token",
+    [
+        *("<|im_end|>", "<|im_start|>", "</s>", "[INST]", "<end_of_turn>", "<|eot_id|>", "<think>"),
+        *("[|user|]", "[|endofturn|]", "<｜User｜>", "<｜end▁of▁sentence｜>"),
+        *("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/TOOL_RESULTS]"),
+    ],
 )
 def test_chat_template_tokens_are_broken_up_wherever_they_come_from(token: str) -> None:
     history = [ChatMessage(role=MessageRole.USER, content=f"전 {token}")]
@@ -87,6 +92,11 @@ def test_chat_template_tokens_are_broken_up_wherever_they_come_from(token: str) 
     messages = build_messages(f"질문 {token}", "q", [hostile], history)
     messages += build_condense_messages(f"질문 {token}", history)
     assert all(token not in (message.content or "") for message in messages)
+
+
+@pytest.mark.parametrize("text", ["[HBM] 메모리", "[NOTE] 참고", "usage: [OPTIONS] [ARGS]", "a[1] < b | c", "[표 1]"])
+def test_brackets_that_documents_write_stay_as_they_are(text: str) -> None:
+    assert text in user_text("질문?", "질문?", [replace(PASSAGE, text=text)])
 
 
 def test_title_with_line_breaks_stays_one_line() -> None:

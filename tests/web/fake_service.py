@@ -14,6 +14,27 @@ from pipelines.events import Done, Event, Failed, Found, Searching, Started, Tok
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{constructor}}'
 NOWHERE = Place()
+# Images and links in the clothes of a footnote, each in a way that a reader of Markdown could fall for.
+TRICKS = """첫째 [1]. 둘째 ![1][ref] 셋째 [2][ref] 넷째 [[3]](https://stranger.test/3) 다섯째 [\\[1\\]](https://stranger.test/1)
+
+\\`![x](https://stranger.test/tick.png)\\` `a
+b `![x](https://stranger.test/span.png)` c
+
+> ```
+![x](https://stranger.test/quote.png)
+
+- ```
+  code
+  ```
+  ![x](https://stranger.test/list.png)
+  ```
+
+- [1]: https://stranger.test/list
+
+> [2]: https://stranger.test/quote
+
+[ref]: https://stranger.test/ref.png
+"""
 
 
 def evidence(rank: int, *, title: str, path: str, text: str, place: Place = NOWHERE, heading=(), words=7.1) -> Evidence:
@@ -79,7 +100,7 @@ class About:
 
 
 class FakeService:
-    """`script` words in a question choose what happens: slow, silent, boom, broken, hostile, follow."""
+    """`script` words in a question choose what happens: slow, silent, boom, broken, hostile, tricks, follow."""
 
     def __init__(self, *, delay_s: float = 0.01) -> None:
         self.delay_s = delay_s
@@ -87,6 +108,7 @@ class FakeService:
         self.asked: list[dict[str, str]] = []
         self.closed: list[str] = []
         self.memory_down = False
+        self.history_last: list[int | None] = []
         self.about_value = About()
 
     async def turn(
@@ -153,13 +175,14 @@ class FakeService:
         turns.append(done)
         yield Done(done, "history_off" if "notice" in message else "")
 
-    async def history(self, session_id: str, *, owner: str) -> list[Turn]:
+    async def history(self, session_id: str, *, owner: str, last: int | None = None) -> list[Turn]:
+        self.history_last.append(last)
         if self.memory_down:
             raise MemoryUnavailable("Valkey does not answer.", hint="Start it.")
         known_owner, turns = self.sessions.get(session_id, ("?", []))
         if known_owner not in ("", owner):
             raise SessionNotFound("There is no such conversation.")
-        return list(turns)
+        return turns[-last:] if last is not None else list(turns)
 
     async def new_session(self, *, owner: str) -> str:
         session_id = uuid.uuid4().hex
@@ -175,6 +198,8 @@ class FakeService:
 
 def _answer(message: str) -> list[str]:
     hostile = f" {HOSTILE} ![pixel](http://stranger.test/p.png?q=1) <form action=http://stranger.test><input></form>"
+    if "tricks" in message:
+        return [TRICKS[at : at + 40] for at in range(0, len(TRICKS), 40)]
     text = (
         f"**{message[:30]}** 에 대한 답입니다. 보증 기간은 구매일로부터 **24개월**입니다 [1]. "
         "개봉하지 않은 제품은 30일 안에 반품할 수 있습니다 [2][3].\n\n- 소모품: 6개월 [1]\n- 코드: `array[1]`\n"

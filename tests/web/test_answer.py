@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipelines.events import Done, Failed, Found, Searching, Started, Token, Turn
 from tests.web.fake_service import passages
 from web.answer import Answer, stored_markdown
@@ -75,6 +77,12 @@ def test_the_browser_chooses_the_language_before_the_question_does():
 
 def test_an_unknown_error_is_shown_in_its_own_words():
     assert error_text("ko", code="brand_new", message="It broke.", hint="Fix it.") == ("It broke.", "Fix it.")
+
+
+@pytest.mark.parametrize("code", ["wrong_host", "database_error"])
+def test_new_errors_have_korean_sentences(code: str):
+    message, hint = error_text("ko", code=code, message="It broke.", hint="Fix it.", question="질문")
+    assert message != "It broke." and hint != "Fix it."
 
 
 def test_an_empty_message_is_told_from_a_long_one():

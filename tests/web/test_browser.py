@@ -42,7 +42,9 @@ class Reader:
         self.page = self.context.new_page()
         self.strangers: list[str] = []
         self.errors: list[str] = []
+        self.blocked: list[str] = []  # what the content security policy had to stop
         self.page.on("request", self._watch)
+        self.page.on("console", lambda said: self.blocked.append(said.text) if "Security Policy" in said.text else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(running.url)
         self.page.locator("#welcome h2").wait_for()
@@ -315,6 +317,23 @@ def test_hostile_text_stays_text(reader: Reader):
     assert "<b>질문</b>" in reader.page.locator("#chat [data-testid=user]").inner_text()
     assert "<script>window.hacked=1</script>{{constructor}}" in reader.page.locator("#cite-3").inner_text()
     assert reader.page.locator("#chat .prose img, #chat .prose form, #sources img, #sources script").count() == 0
+
+
+def test_no_trick_loads_an_image_or_leads_a_footnote_away(reader: Reader):
+    reader.ask("tricks")
+    answer = reader.answers.last
+    assert "첫째" in answer.inner_text() and answer.locator("img").count() == 0
+    for link in answer.locator("a").all():  # what is left of the images, and bare addresses
+        assert not link.inner_text().strip("[] ").isdigit()
+    assert answer.locator("a .cite, a:has-text('[')").count() == 0
+    assert answer.locator(".cite[data-n='1']").count() >= 3  # first, after "!" and in the place of the link
+    for n in (1, 2, 3):
+        reader.footnote(0, n).click()
+        assert reader.page.evaluate("document.activeElement.id") == f"cite-{n}"
+    assert reader.page.url.startswith(reader.running.url)
+    # The content security policy is another net: here no request may even be tried.
+    reader.page.wait_for_timeout(300)
+    assert reader.strangers == [] and reader.blocked == []
 
 
 def test_examples_ask_in_the_readers_language_first(reader: Reader):

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from gradio_client import Client
 
+from pipelines.events import Turn
 from tests.web.conftest import Running, wait_until
+from tests.web.fake_service import FakeService
 from web.identity import COOKIE_NAME, Owners
 
 
@@ -200,14 +202,63 @@ def test_the_api_lists_chat_alone(running: Running):
     assert [parameter["label"] for parameter in parameters] == ["message", "session_id"]
 
 
-def test_another_host_name_is_refused_where_names_are_given(running: Running):
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [
+        (["127.0.0.1", "::1"], "127.0.0.1:7860", 200),
+        (["127.0.0.1", "::1"], "[::1]:7860", 200),
+        (["127.0.0.1", "::1"], "[::1]", 200),
+        (["[::1]"], "[::1]:7860", 200),
+        (["LocalHost", " docs.example.org "], "localHOST:80", 200),
+        (["LocalHost", "docs.example.org"], "DOCS.example.org", 200),
+        (["*.example.org"], "a.b.example.org", 200),
+        (["*"], "anything.test", 200),
+        (["127.0.0.1", "::1"], "rebound.test", 400),
+        (["127.0.0.1", "::1"], "[::2]:7860", 400),
+        (["127.0.0.1", "::1"], "[::1", 400),
+        (["127.0.0.1", ""], "", 400),
+        (["example.org"], "example.org.evil.test", 400),
+        (["*.example.org"], "example.org", 400),
+        (["*.example.org"], "evilexample.org", 400),
+        ([], "localhost", 400),
+    ],
+)
+def test_only_named_hosts_are_answered(running: Running, allowed: list[str], host: str, status: int):
     from starlette.testclient import TestClient
 
     from web.server import build_app
 
-    app = build_app(running.service, secret="another secret for tests", allowed_hosts=["127.0.0.1"])  # type: ignore[arg-type]
-    assert TestClient(app, base_url="http://127.0.0.1").get("/healthz").status_code == 200
-    assert TestClient(app, base_url="http://rebound.test").get("/healthz").status_code == 400
+    app = build_app(running.service, secret="another secret for tests", allowed_hosts=allowed)  # type: ignore[arg-type]
+    response = TestClient(app).get("/healthz", headers={"host": host, "x-request-id": "host-1"})
+    assert response.status_code == status
+    if status == 400:
+        error = response.json()["error"]
+        assert (error["code"], error["request_id"]) == ("wrong_host", "host-1")
+        assert "ALLOWED_HOSTS" in error["message"] and response.headers["x-request-id"] == "host-1"
+
+
+def test_other_apps_cookies_do_not_hide_ours(running: Running):
+    owners = Owners("a secret for tests only")
+    ours = open_page(running).headers["set-cookie"].split(";")[0]
+    for cookies in (f'prefs={{"a":1}}; {ours}', f"a b=1; {ours}", f'{ours}; prefs={{"a":1}}', f"=; x; {ours}; y=\xff"):
+        assert owners.owner_of_header(cookies) == owners.owner_of_header(ours) != ""
+    again = open_page(running, cookie=f'prefs={{"a":1}}; {ours}').headers["set-cookie"].split(";")[0]
+    assert owners.owner_of_header(again) == owners.owner_of_header(ours)
+
+
+async def test_a_page_that_opens_reads_only_the_turns_it_shows():
+    from web.conversation import MAX_SHOWN_TURNS, Caller, loaded_state
+
+    service = FakeService(delay_s=0)
+    session_id = await service.new_session(owner="")
+    service.sessions[session_id][1].extend(
+        Turn(f"t{number}", session_id, 0.0, f"question {number}", status="complete")
+        for number in range(MAX_SHOWN_TURNS + 7)
+    )
+    caller = Caller(Owners("a secret for tests only"), headers={}, cookies={})
+    state = await loaded_state(service, session_id, caller)  # type: ignore[arg-type]
+    assert [turn["question"] for turn in state["turns"]] == [f"question {n}" for n in range(7, MAX_SHOWN_TURNS + 7)]
+    assert service.history_last == [MAX_SHOWN_TURNS]
 
 
 def test_a_short_secret_is_refused():
