@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         for name in ("httpx", "httpcore", "openai"):  # they log URLs, and at DEBUG questions and passages
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # knowledge/database.py says it once
         return int(arguments.command(settings, arguments))
     except SettingsError as exc:
         print(f"gakju: wrong setting: {exc}", file=sys.stderr)

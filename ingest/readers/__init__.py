@@ -25,6 +25,17 @@ _READERS = {
     ".tsv": "table:read_table",
     ".html": "html:read_html",
     ".htm": "html:read_html",
+    ".hwp": "hwp:read_hwp",
+    ".hwpx": "hwp:read_hwp",
+    ".docx": "docx:read_docx",
+    ".pptx": "pptx:read_pptx",
+    ".xlsx": "xlsx:read_xlsx",
+    ".xlsm": "xlsx:read_xlsx",
+    ".odt": "odt:read_odt",
+    ".ods": "odt:read_ods",
+    ".odp": "odt:read_odp",
+    ".epub": "epub:read_epub",
+    ".eml": "eml:read_eml",
 }
 SUPPORTED: frozenset[str] = frozenset(_READERS)
 

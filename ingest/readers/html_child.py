@@ -186,8 +186,9 @@ def _root(soup: BeautifulSoup) -> Tag:
     return body
 
 
-def main() -> None:
-    soup = BeautifulSoup(sys.stdin.buffer.read().decode("utf-8"), "html.parser")
+def print_html(text: str) -> None:
+    """Print the title and the pieces of one page."""
+    soup = BeautifulSoup(text, "html.parser")
     title = soup.title.get_text() if soup.title else ""
     _emit(title=" ".join(title.split()))
     printer = _Printer()
@@ -197,6 +198,10 @@ def main() -> None:
         elif isinstance(element, Tag):
             (printer.open if event == "open" else printer.close)(element)
     printer.end()
+
+
+def main() -> None:
+    print_html(sys.stdin.buffer.read().decode("utf-8"))
     _emit(done=True)
 
 

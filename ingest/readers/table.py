@@ -11,7 +11,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from ingest.readers.builder import DocumentBuilder
@@ -44,18 +44,31 @@ def read_table(data: bytes, *, name: str) -> ParsedDocument:
         builder.heading(1, " ".join(first.pop(0)[1]))
     header, origin = _header(first)
     first = first[1:] if header else first
-    prose = _is_prose(header, first)
-    for row_number, cells in chain(first, rows):
-        number = row_number - origin
-        place = Place(rows=(number, number))
+    prose = is_prose(header, first)
+    numbered = ((row_number - origin, cells) for row_number, cells in chain(first, rows))
+    add_rows(builder, numbered, header, prose=prose)
+    return builder.build(name=name, titles=(builder.first_top_heading,))
+
+
+def add_rows(
+    builder: DocumentBuilder,
+    rows: Iterable[Row],
+    header: Sequence[str],
+    *,
+    prose: bool,
+    sheet: str | None = None,
+    under: tuple[str, ...] = (),
+) -> None:
+    """Add a block a row. `under`: the headings above rows of prose, which carry their first value as a heading."""
+    for number, cells in rows:
+        place = Place(sheet=sheet, rows=(number, number))
         pairs = [(_label(header, column), value) for column, value in enumerate(cells) if value.strip()]
         if prose:
             lines = [f"{label}: {_BLANK_LINES.sub(chr(10), value.strip())}" for label, value in pairs]
-            builder.block("\n".join(lines), kind="row", place=place, heading=(pairs[0][1],))
+            builder.block("\n".join(lines), kind="row", place=place, heading=(*under, pairs[0][1]))
         else:
             line = " · ".join(f"{label}: {_SPACES.sub(' ', value.strip())}" for label, value in pairs)
             builder.block(line, kind="table", place=place, separator="\n")
-    return builder.build(name=name, titles=(builder.first_top_heading,))
 
 
 def _delimiter(text: str, name: str) -> str:
@@ -112,11 +125,11 @@ def _filled(row: Row) -> int:
     return sum(bool(cell.strip()) for cell in row[1])
 
 
-def _label(header: list[str], column: int) -> str:
+def _label(header: Sequence[str], column: int) -> str:
     return header[column] if column < len(header) and header[column] else f"column {column + 1}"
 
 
-def _is_prose(header: list[str], rows: list[Row]) -> bool:
+def is_prose(header: Sequence[str], rows: Sequence[Row]) -> bool:
     """True if rows are long and one column holds sentences; a wide table of numbers is long, but not prose."""
     value_chars: Counter[int] = Counter()
     label_chars = 0
