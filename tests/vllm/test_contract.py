@@ -8,13 +8,15 @@ import os
 import signal
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
 
 import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
 
 from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
 from pipelines.llm import Timeouts, VllmChat, connect
+from pipelines.llm.frames import Delta
 from tests.vllm.conftest import API_KEY, MAX_MODEL_LEN, MODEL, RunningVllm
 
 pytestmark = pytest.mark.vllm
@@ -176,17 +178,27 @@ def test_the_wire_is_as_the_fake_has_it(vllm: RunningVllm) -> None:
     assert [frame["choices"][0]["finish_reason"] for frame in frames[:-1]][-1] == "length"
 
 
-async def test_an_engine_killed_mid_answer_interrupts_and_then_nothing_answers(vllm_to_kill: RunningVllm) -> None:
+async def test_an_engine_killed_mid_answer_interrupts_and_then_nothing_answers(
+    vllm_to_kill: RunningVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     llm = llm_at(vllm_to_kill, max_tokens=MAX_MODEL_LEN - 200)
-    text = ""
+    deltas = llm._server.deltas
+    (engine,) = [pid for name, pid in vllm_to_kill.children().items() if "EngineCore" in name]
+
+    async def killing_at_the_first(body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
+        # Not at the first text: a model of random weights may begin with hundreds of line breaks, which are held back.
+        killed = False
+        async for delta in deltas(body):
+            if delta.generated and not killed:
+                killed = True
+                os.kill(engine, signal.SIGKILL)
+            yield delta
+
+    monkeypatch.setattr(llm._server, "deltas", killing_at_the_first)
     with pytest.raises(LLMInterrupted) as caught:
-        async for response in await llm.astream_chat(ENGLISH, extra_body=ON_AND_ON):
-            if not text:
-                for name, pid in vllm_to_kill.children().items():
-                    if "EngineCore" in name:
-                        os.kill(pid, signal.SIGKILL)
-            text += response.delta or ""
-    assert text
+        async for _ in await llm.astream_chat(ENGLISH, extra_body=ON_AND_ON):
+            pass
+    monkeypatch.undo()
     assert caught.value.retryable
     with pytest.raises(LLMUnavailable):
         await llm.achat(ENGLISH)
