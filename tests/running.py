@@ -35,7 +35,7 @@ class RunningApp:
 
 @contextmanager
 def run_app(data_dir: Path, *, timeout_s: float = 180, **environment: str) -> Iterator[RunningApp]:
-    """The app on a free port with its state under `data_dir`; killed at the end if it still runs."""
+    """The app on a free port with its state under `data_dir`; stopped at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "run"],
         cwd=ROOT,
@@ -59,8 +59,12 @@ def run_app(data_dir: Path, *, timeout_s: float = 180, **environment: str) -> It
         yield app
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.send_signal(signal.SIGINT)  # a kill would leave its servers running
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def server_pids(data_dir: Path) -> dict[str, int]:
