@@ -156,6 +156,7 @@ class _Run:
         self._stored = False
         self._lease: asyncio.Task[None] | None = None
         self._beginning: asyncio.Future[None] | None = None
+        self._ending: asyncio.Future[None] | None = None
         self._citations: CitationStream | None = None
         self.turn = turn
         self.notice = ""
@@ -269,6 +270,8 @@ class _Run:
         A turn that had ended already stays as it ended.
         """
         if self.turn.status != "pending":
+            if self._ending is not None:  # cancelled while its end was being stored
+                await asyncio.wait({self._ending})
             return self.turn
         try:
             await self._cite()
@@ -286,10 +289,14 @@ class _Run:
             self._lease = None
         if self._stored and self._sessions:
             self._stored = False
-            if self._beginning is not None:  # cancelled while it was being stored: its end must not come first
-                await asyncio.wait({self._beginning})
-            # A cancelled task may end here; the write goes on in its thread and is waited for by nobody else.
-            await asyncio.shield(self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn)))
+            self._ending = asyncio.ensure_future(self._store_end())
+            await asyncio.shield(self._ending)
+
+    async def _store_end(self) -> None:
+        """One task, shielded as a whole: a cancelled turn must still be stored as ended."""
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})  # its end must not come before its beginning
+        await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
 
     async def _keep_alive(self, sessions: SessionMemory) -> None:
         while True:
