@@ -129,12 +129,6 @@ class IndexStore:
             ).fetchone()
         return self.remove(*row) if row else False
 
-    def document_text(self, document_id: str) -> str | None:
-        """The whole stored text of a document; chunk offsets count in it."""
-        with self._db.connection() as conn:
-            row = conn.execute("SELECT text FROM documents WHERE id = %s", (document_id,)).fetchone()
-        return row[0] if row else None
-
     def shared_secret(self, key: str, candidate: str) -> str:
         """The value that all processes share under `key`: `candidate` if there was none yet."""
         with self._db.connection() as conn:
