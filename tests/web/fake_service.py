@@ -100,7 +100,7 @@ class About:
 
 
 class FakeService:
-    """`script` words in a question choose what happens: slow, silent, boom, broken, hostile, tricks, follow."""
+    """`script` words in a question choose what happens: slow, endless, silent, boom, broken, hostile, tricks, follow."""
 
     def __init__(self, *, delay_s: float = 0.01) -> None:
         self.delay_s = delay_s
@@ -154,7 +154,8 @@ class FakeService:
             await asyncio.sleep(60)
         text = ""
         for token in _answer(message):
-            await asyncio.sleep(self.delay_s * (20 if "slow" in message else 1))
+            pace = 500 if "endless" in message else 20 if "slow" in message else 1
+            await asyncio.sleep(self.delay_s * pace)
             text += token
             yield Token(token)
             if "broken" in message and len(text) > 20:

@@ -104,7 +104,7 @@ def test_an_error_of_the_app_is_one_sentence(running: Running, tmp_path: Path, q
 
 def test_a_killed_app_ends_the_waiting(tmp_path: Path):
     with other_app() as (url, app):
-        asking = start(url, "slow", tmp_path / "session")
+        asking = start(url, "endless", tmp_path / "session")
         assert asking.stdout is not None and asking.stdout.read(1)  # the answer has begun
         app.kill()
         code, _, err = ended(asking)
@@ -113,7 +113,7 @@ def test_a_killed_app_ends_the_waiting(tmp_path: Path):
 
 def test_a_hanging_app_ends_the_waiting(tmp_path: Path):
     with other_app() as (url, app):
-        asking = start(url, "slow", tmp_path / "session")
+        asking = start(url, "endless", tmp_path / "session")
         assert asking.stdout is not None and asking.stdout.read(1)
         app.send_signal(signal.SIGSTOP)
         code, _, err = ended(asking)
@@ -121,12 +121,12 @@ def test_a_hanging_app_ends_the_waiting(tmp_path: Path):
 
 
 def test_ctrl_c_ends_it_quietly_and_the_turn_too(running: Running, tmp_path: Path):
-    asking = start(running.url, "slow ctrl-c", tmp_path / "session")
+    asking = start(running.url, "endless ctrl-c", tmp_path / "session")
     assert asking.stdout is not None and asking.stdout.read(1)
     asking.send_signal(signal.SIGINT)
     code, _, err = ended(asking)
     assert (code, err.strip()) == (130, "")
-    wait_until(lambda: "slow ctrl-c" in running.service.closed, timeout_s=20)
+    wait_until(lambda: "endless ctrl-c" in running.service.closed, timeout_s=20)
 
 
 def test_nothing_listens(tmp_path: Path):
