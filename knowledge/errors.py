@@ -67,13 +67,17 @@ class ServerStartFailed(GakjuError):
 
 
 class ReadFailed(GakjuError):
-    """`reason` is one of: encrypted, no_text, damaged, empty, unsupported, too_large, encoding, unreadable, path_taken."""
+    """`reason` is one of: encrypted, no_text, damaged, empty, unsupported, too_large, encoding, unreadable, path_taken.
+
+    `content_hash`: of the bytes that cannot be read, where that is known, so that they need not be tried again.
+    """
 
     code = "read_failed"
 
-    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, reason: str, hint: str = "", content_hash: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.content_hash = content_hash
 
 
 class LLMError(GakjuError):

@@ -49,6 +49,11 @@ def members(
     """
     name = name or path.name
     data = read_bytes(path, name=name, max_bytes=max_bytes)
+    yield from members_of(data, name=name, max_member_bytes=max_member_bytes, max_total_bytes=max_total_bytes)
+
+
+def members_of(data: bytes, *, name: str, max_member_bytes: int, max_total_bytes: int) -> Iterator[Member]:
+    """As `members`, of an archive that has been read."""
     if not data:
         raise ReadFailed(f"{name} is empty.", reason="empty", hint="Remove it, or save it again with content.")
     try:
@@ -79,6 +84,24 @@ def members(
             continue
         left -= len(content)
         yield Member(inside, content)
+
+
+def member_bytes(data: bytes, member: str, *, name: str, max_bytes: int) -> bytes:
+    """Content of one file of an archive.
+
+    Raises:
+        ReadFailed: as its `Member.failure`; "damaged" if the archive is, "unreadable" if it has no such file (now).
+    """
+    try:
+        archive = open_zip(data)
+    except PackageError as exc:
+        raise ReadFailed(f"{name} is no ZIP archive or damaged.", reason="damaged", hint="Make it again.") from exc
+    for info in archive.infolist():
+        if member_name(info) == member and not info.is_dir():
+            if failure := _refusal(member, info, set()):
+                raise failure
+            return _read(archive, info, member, max_bytes)
+    raise ReadFailed(f"{member} is no longer in {name}.", reason="unreadable", hint="Ingest the archive again.")
 
 
 def member_name(info: zipfile.ZipInfo) -> str:

@@ -56,8 +56,12 @@ class DocumentBuilder:
         text = text.strip("\n").rstrip()
         if not text.strip():
             return
-        self._bare = None
         path = self._path() if heading is None else tuple(one_line(words) for words in heading)
+        if self._bare and path[: len(self._bare[2])] != self._bare[2]:
+            self._keep_bare_heading()  # the block stands elsewhere
+        self._bare = None
+        if not unicodedata.is_normalized("NFC", text):  # pieces were put together at a syllable or an accent
+            text = unicodedata.normalize("NFC", text)
         start, end = self._append(text, separator)
         self._blocks.append(Block(start, end, path, place, kind))
 

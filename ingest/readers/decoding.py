@@ -30,6 +30,10 @@ _MAGIC = {
 _SAMPLE_BYTES = 65_536
 _MAX_CONTROL_SHARE = 0.01
 _MIN_HANGUL_SHARE = 0.3
+_MIN_UTF16_BYTES = 8
+_MIN_ZERO_SHARE = 0.02
+_MIN_KNOWN_SHARE = 0.9
+_COMMON = frozenset("\t\r\n\u00a0·×÷°±ㆍ…“”‘’「」『』【】《》〈〉※○●◎△▲□■◇◆★☆→←①②③④⑤⑥⑦⑧⑨⑩、。，：；")
 _MAX_COMBINING_RUN = 30  # the Stream-Safe Text Format's limit, Unicode Standard Annex 15
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
@@ -50,17 +54,21 @@ def decode(data: bytes, *, name: str, declared: str | None = None) -> str:
             if text is None:
                 raise _undecodable(name)
             return clean(text)
+    unmarked = _utf16_without_mark(data[:_SAMPLE_BYTES])
+    wide = _strictly(data, unmarked) if unmarked else None
+    if wide is not None:
+        return clean(wide)
     _refuse_binary(data, name)
-    text = _strictly(data, "utf-8")
-    if text is None and declared:
-        text = _strictly(data, declared)
-    if text is None:
-        text = _strictly(data, "cp949")
-        if text is not None and not _looks_korean(text):
-            text = None
-    if text is None:
+    found = _strictly(data, "utf-8")
+    if found is None and declared:
+        found = _strictly(data, declared)
+    if found is None:
+        found = _strictly(data, "cp949")
+        if found is not None and not _looks_korean(found):
+            found = None
+    if found is None:
         raise _undecodable(name)
-    return clean(text)
+    return clean(found)
 
 
 def clean(text: str) -> str:
@@ -93,6 +101,17 @@ def _looks_korean(text: str) -> bool:
     """CP949 accepts some bytes of other encodings; Korean text has Hangul among its non-ASCII characters."""
     other = [char for char in text[:_SAMPLE_BYTES] if char > "\x7f"]
     return not other or sum("가" <= char <= "힣" for char in other) >= _MIN_HANGUL_SHARE * len(other)
+
+
+def _utf16_without_mark(sample: bytes) -> str | None:
+    """The byte order of UTF-16 that does not say so: blanks and line ends have a zero byte, always on the same side."""
+    zeros = [sample[side::2].count(0) for side in (0, 1)]
+    if len(sample) < _MIN_UTF16_BYTES or sum(zeros) < _MIN_ZERO_SHARE * len(sample):
+        return None
+    encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
+    known = sum(char in _COMMON or " " <= char <= "~" or "가" <= char <= "힣" for char in text)
+    return encoding if known >= _MIN_KNOWN_SHARE * len(text) else None
 
 
 def _refuse_binary(data: bytes, name: str) -> None:

@@ -1,6 +1,6 @@
 """Word documents (.docx): headings, paragraphs, lists, tables and footnotes under their heading path; no pages.
 
-Knows no XML: `docx_child` reads it in a process of its own. It walks the XML itself because python-docx, whose
+Knows no XML: `docx_child` reads it under limits. It walks the XML itself because python-docx, whose
 `paragraph.text` is the usual way, leaves out tracked insertions, text boxes, footnotes and list numbers, and refuses
 documents with one broken link.
 """

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from defusedxml.ElementTree import iterparse
-
 from ingest.readers.docx_numbers import Numbering, read_numbering
 from ingest.readers.docx_text import flow, paragraph_text, table_rows, text_boxes
+from ingest.readers.safe_xml import iterparse
 from ingest.readers.table_lines import table_lines
 from ingest.readers.zip_package import Package, attribute, child, children, integer, local
 
@@ -57,7 +56,7 @@ class _Reader:
         """The body's paragraphs and tables, each freed when the next is asked for."""
         path: list[Element] = []
         with self._package.open(self._main) as stream:
-            for event, element in iterparse(stream, events=("start", "end"), forbid_dtd=True):
+            for event, element in iterparse(stream, events=("start", "end")):
                 if event == "start":
                     path.append(element)
                     continue

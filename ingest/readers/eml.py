@@ -1,6 +1,6 @@
 """E-mail messages (.eml): sender, receivers, date and subject, then the text; attachments are named and not read.
 
-Knows no MIME: `eml_child` reads it in a process of its own with the standard library's `email`, whose parsers of
+Knows no MIME: `eml_child` reads it under limits with the standard library's `email`, whose parsers of
 addresses and headers are slow on hostile input.
 """
 
@@ -20,7 +20,7 @@ _HEADERS = ("From", "To", "Cc", "Date", "Subject")
 
 def read_eml(data: bytes, *, name: str) -> ParsedDocument:
     """Raises: ReadFailed ("encrypted", "damaged", "no_text", "too_large")."""
-    message = run_parser("eml_child.py", data, name=name)[0]
+    message = run_parser("eml_child", data, name=name)[0]
     headers = {key: " ".join(clean(value).split()) for key, value in message["headers"].items()}
     if not message["is_message"]:
         raise ReadFailed(
@@ -31,7 +31,7 @@ def read_eml(data: bytes, *, name: str) -> ParsedDocument:
     builder = DocumentBuilder()
     builder.block("\n".join(f"{key}: {headers[key]}" for key in _HEADERS if headers.get(key)))
     if message["html"]:
-        for record in run_parser("html_child.py", message["html"].encode("utf-8", "replace"), name=name):
+        for record in run_parser("html_child", message["html"].encode("utf-8", "replace"), name=name):
             if record.get("kind") == "heading":
                 builder.heading(record["level"], clean(record["text"]))
             elif "kind" in record:

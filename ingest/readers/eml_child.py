@@ -1,20 +1,17 @@
-"""Prints the headers, the text and the attachments' names of the e-mail on standard input; run by `sandbox`.
-
-Knows the standard library's `email` and nothing of this project.
-"""
+"""Headers, text and attachments' names of an e-mail, for `sandbox`. Knows the standard library's `email`."""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterator
-from email import message_from_binary_file, policy
+from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from ingest.readers.parsing import Refused
 
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
 _TELLING = frozenset({"from", "to", "subject", "date", "received", "message-id", "mime-version"})
@@ -22,10 +19,6 @@ _TELLING = frozenset({"from", "to", "subject", "date", "received", "message-id",
 _KOREAN_NAMES = frozenset({"ks_c_5601-1987", "ks_c_5601", "ksc5601", "euc-kr", "euc_kr"})
 _MAX_HEADER_CHARS = 20_000
 _MAX_ATTACHMENTS = 200
-
-
-def _emit(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
 
 
 def _decoded(data: bytes, charset: str | None) -> str:
@@ -96,26 +89,15 @@ def _is_encrypted(message: EmailMessage) -> bool:
     return kind == "multipart/encrypted" or (kind in ("application/pkcs7-mime", "application/x-pkcs7-mime") and sealed)
 
 
-def main() -> None:
-    message = message_from_binary_file(sys.stdin.buffer, policy=policy.default)
+def records(data: bytes) -> Iterator[dict[str, Any]]:
+    """One object with all there is. Raises: Refused ("encrypted")."""
+    message = message_from_bytes(data, policy=policy.default)
     if _is_encrypted(message):
-        _emit({"error": "encrypted"})
-        return
+        raise Refused("encrypted")
     plain = message.get_body(("plain",))
     page = message.get_body(("html",))
     text = _text(plain)
     html = "" if text.strip() else _text(page)
     attachments = [name for name, _ in zip(_attachments(message, [plain, page]), range(_MAX_ATTACHMENTS), strict=False)]
     telling = any(key.lower() in _TELLING for key in message)
-    _emit({"is_message": telling, "headers": _headers(message), "text": text, "html": html, "attachments": attachments})
-    _emit({"done": True})
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (MemoryError, OSError):
-        _emit({"error": "too_large"})
-    except Exception:  # noqa: BLE001 - whatever the parser raises, the file is at fault
-        _emit({"error": "damaged"})
-    sys.stdout.flush()
+    yield {"is_message": telling, "headers": _headers(message), "text": text, "html": html, "attachments": attachments}

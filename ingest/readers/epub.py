@@ -1,6 +1,6 @@
 """E-books (.epub): the chapters in reading order, with the headings, lists and tables of their HTML.
 
-Knows no HTML or ZIP: `epub_child` reads them in a process of its own, with the standard library and the HTML reader's
+Knows no HTML or ZIP: `epub_child` reads them under limits, with the standard library and the HTML reader's
 own parser, so that a chapter reads like a page from the web.
 """
 

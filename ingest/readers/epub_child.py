@@ -1,4 +1,4 @@
-"""Pieces of an e-book's chapters in the order of its spine, for `office_child`; printed by the HTML reader's parser."""
+"""Pieces of an e-book's chapters in the order of its spine, for `office_child`, by the HTML reader's parser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
-from ingest.readers.html_child import print_html
+from ingest.readers.html_child import page_pieces
 from ingest.readers.zip_package import Package, PackageError, attribute, child, children, local
 
 Piece = dict[str, Any]
@@ -29,8 +29,7 @@ def pieces(package: Package, _main: str, _kind: str) -> Iterator[Piece]:
     for member in _chapters(root, dirname(package_file)):
         if member in package:
             read += 1
-            print_html(_decoded(package.read(member)))
-            yield {"progress": True}
+            yield from page_pieces(_decoded(package.read(member)))
     if not read:
         raise PackageError("damaged")
 

@@ -1,6 +1,6 @@
 """HTML: headings, paragraphs, lists, tables and code; scripts, styles, navigation and hidden parts are dropped.
 
-Parsed in a process of its own. Knows Beautiful Soup only through what `html_child` prints.
+Parsed under limits. Knows Beautiful Soup only through what `html_child` yields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def read_html(data: bytes, *, name: str) -> ParsedDocument:
     """Raises: ReadFailed ("encoding", "unsupported", "damaged", "too_large", "empty")."""
     declared = _DECLARED.search(data[:_DECLARATION_BYTES])
     text = decode(data, name=name, declared=declared.group(1).decode("ascii", "replace") if declared else None)
-    records = run_parser("html_child.py", text.encode("utf-8"), name=name)
+    records = run_parser("html_child", text.encode("utf-8"), name=name)
     builder = DocumentBuilder()
     page_title: str | None = None
     for record in records:

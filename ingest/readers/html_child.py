@@ -1,18 +1,18 @@
-"""Prints the headings, paragraphs, lists, tables and code of the HTML on standard input; run by `sandbox`.
+"""Headings, paragraphs, lists, tables and code of an HTML page, for `sandbox`.
 
-A JSON object a piece: {"kind": …, "level": …, "text": …}. Knows Beautiful Soup and nothing of this project.
+An object a piece: {"kind": …, "level": …, "text": …}. Knows Beautiful Soup and nothing of documents.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
+
+from ingest.readers.table_lines import table_lines
 
 _DROPPED = frozenset(
     "script style nav noscript template svg canvas iframe object head title select button input textarea dialog".split()
@@ -25,10 +25,6 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"display\s{0,4}:\s{0,4}none|visibility\s{0,4}:\s{0,4}hidden", re.IGNORECASE)
 _PERMALINK = re.compile(r"\s*[¶#§]\s*$")
 _MIN_MAIN_SHARE = 0.25
-
-
-def _emit(**record: Any) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
 
 
 def _is_dropped(tag: Tag) -> bool:
@@ -69,10 +65,13 @@ def _words(root: Tag) -> str:
     return " ".join("".join(parts).split())
 
 
-def _table(table: Tag) -> str:
-    """Rows as "| a | b |". Cells and rows need no end tags; a table inside a cell is part of the cell's words."""
+def _table(table: Tag) -> tuple[str, str]:
+    """Words outside the rows, and the rows as "| a | b |".
+
+    Cells and rows need no end tags; a table inside a cell is part of the cell's words.
+    """
     rows: list[list[list[str]]] = [[]]
-    first_is_header = False
+    first_row: list[str] = []
     for event, element in _events(table):
         if event == "text":
             if not rows[-1] and str(element).strip():
@@ -83,7 +82,7 @@ def _table(table: Tag) -> str:
             if element.name == "tr":
                 rows.append([])
             elif element.name in ("td", "th"):
-                first_is_header = first_is_header or (element.name == "th" and len(rows) == 2)
+                first_row.extend([element.name] if len(rows) == 2 else [])
                 rows[-1].append([])
             elif rows[-1]:
                 rows[-1][-1].append(
@@ -91,11 +90,12 @@ def _table(table: Tag) -> str:
                     if element.name in ("table", "pre")
                     else " " * (element.name in _BLOCKS or element.name == "br")
                 )
-    cells = [[" ".join("".join(parts).split()).replace("|", "/") for parts in row] for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in cells if any(row)]
-    if first_is_header and len(lines) > 1 and not any(cells[0]):
-        lines.insert(1, "|" + " --- |" * len(cells[1]))
-    return "\n".join(lines)
+    outside, *cells = [[" ".join("".join(parts).split()) for parts in row] for row in rows]
+    if not cells:  # cells without a row
+        return "", table_lines([outside])
+    # A row that begins with one <th> is headed at its side, like the others may be.
+    marked = first_row.count("th") > len(first_row) / 2
+    return " ".join(outside).strip(), table_lines(cells, header=marked or None)
 
 
 def _lines(text: str) -> str:
@@ -103,10 +103,11 @@ def _lines(text: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-class _Printer:
-    """Gathers the words between block elements and prints them."""
+class _Gatherer:
+    """Gathers the words between block elements; `pieces` holds what is finished."""
 
     def __init__(self) -> None:
+        self.pieces: list[dict[str, Any]] = []
         self._parts: list[str] = []
         self._marks: list[str | int] = []  # open lists: "-" or the number of the last item
         self._marker = ""
@@ -127,17 +128,17 @@ class _Printer:
             self._items.append(indent + (self._marker or "  ") + text.replace("\n", f"\n{indent}  "))
             self._marker = ""
         else:
-            _emit(kind="paragraph", text=text)
+            self.pieces.append({"kind": "paragraph", "text": text})
 
     def emit(self, **record: Any) -> None:
         self.flush()
         self._end_items()
         if record["text"].strip():
-            _emit(**record)
+            self.pieces.append(record)
 
     def _end_items(self) -> None:
         if self._items:
-            _emit(kind="list", text="\n".join(self._items))
+            self.pieces.append({"kind": "list", "text": "\n".join(self._items)})
             self._items = []
 
     def open(self, tag: Tag) -> None:
@@ -146,7 +147,9 @@ class _Printer:
         elif tag.name == "img" and tag.get("alt"):
             self._parts.append(f" {tag['alt']} ")
         elif tag.name == "table":
-            self.emit(kind="table", text=_table(tag))
+            caption, rows = _table(tag)
+            self.emit(kind="paragraph", text=caption)
+            self.emit(kind="table", text=rows)
         elif tag.name == "pre":
             code = tag.get_text().strip("\n").rstrip()
             self.emit(kind="code", text=f"```\n{code}\n```" if code.strip() else "")
@@ -186,30 +189,22 @@ def _root(soup: BeautifulSoup) -> Tag:
     return body
 
 
-def print_html(text: str) -> None:
-    """Print the title and the pieces of one page."""
+def page_pieces(text: str) -> Iterator[dict[str, Any]]:
+    """The title and the pieces of one page."""
     soup = BeautifulSoup(text, "html.parser")
-    title = soup.title.get_text() if soup.title else ""
-    _emit(title=" ".join(title.split()))
-    printer = _Printer()
+    yield {"title": " ".join(soup.title.get_text().split()) if soup.title else ""}
+    gatherer = _Gatherer()
     for event, element in _events(_root(soup)):
         if event == "text":
-            printer.text(str(element))
+            gatherer.text(str(element))
         elif isinstance(element, Tag):
-            (printer.open if event == "open" else printer.close)(element)
-    printer.end()
+            (gatherer.open if event == "open" else gatherer.close)(element)
+        if gatherer.pieces:
+            yield from gatherer.pieces
+            gatherer.pieces = []
+    gatherer.end()
+    yield from gatherer.pieces
 
 
-def main() -> None:
-    print_html(sys.stdin.buffer.read().decode("utf-8"))
-    _emit(done=True)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (MemoryError, OSError):
-        _emit(error="too_large")
-    except Exception:  # noqa: BLE001 - whatever the parser raises, the file is at fault
-        _emit(error="damaged")
-    sys.stdout.flush()
+def records(data: bytes) -> Iterator[dict[str, Any]]:
+    return page_pieces(data.decode("utf-8"))

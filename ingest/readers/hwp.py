@@ -1,7 +1,7 @@
-"""HWP 5 and HWPX, the formats of Hancom's word processor, parsed in a process of its own.
+"""HWP 5 and HWPX, the formats of Hancom's word processor, parsed under limits.
 
 Which of the two a file is, is decided by its first bytes: many carry the other's ending. Knows the formats only
-through what `hwp_child` and `hwpx_child` print.
+through what `hwp_child` and `hwpx_child` yield.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ingest.readers.sandbox import Record, run_parser
 from knowledge.errors import ReadFailed
 from knowledge.types import ParsedDocument
 
-_CHILDREN = {b"PK\x03\x04": "hwpx_child.py", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "hwp_child.py"}
+_CHILDREN = {b"PK\x03\x04": "hwpx_child", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "hwp_child"}
 _HWP3 = b"HWP Document File V"
 _SAVE_AS = "Open it in Hancom Office and save it as HWPX or PDF."
 _JUNK_TITLE = re.compile(r"(?:제목|제목 ?없음|무제|빈 문서.*|untitled|document ?\d*|.*\.\w{2,5})$", re.IGNORECASE)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ingest.readers.hwp_model import MAX_NESTING, Box, Cell, Paragraph, Table, Unreadable
 from ingest.readers.hwp_records import Record, trees
 
 _PARA_HEADER, _PARA_TEXT, _CTRL_HEADER, _LIST_HEADER = 66, 67, 71, 72
-_SHAPE, _TABLE, _EQUATION = 76, 77, 88
+_PARA_RANGES, _SHAPE, _TABLE, _EQUATION = 70, 76, 77, 88
+_DELETED_RANGE = 0x11
 
 _CONTROL = re.compile("[\x00-\x1f]")
 _INLINE = frozenset((4, 5, 6, 7, 8, 9, 19, 20))
@@ -21,11 +23,47 @@ _COUNTED_OBJECTS = (3, 4, 5)  # pictures, tables, equations; the others count no
 _TITLE_CELL = 1 << 18
 
 
-def section_paragraphs(data: bytes, *, what: str) -> Iterator[Paragraph]:
-    """The section's paragraphs in order. Raises: Unreadable."""
+def section_paragraphs(data: bytes, *, what: str, deletions: Collection[int] = ()) -> Iterator[Paragraph]:
+    """The section's paragraphs in order, without the words of the tracked `deletions`. Raises: Unreadable."""
     for tree in trees(data, what=what):
         if tree.tag == _PARA_HEADER:
+            if deletions:
+                _drop_deleted(tree, deletions)
             yield _paragraph(tree, 0)
+
+
+def _drop_deleted(tree: Record, deletions: Collection[int]) -> None:
+    """Take deleted words out of the text records of a tree that was just read; controls in them stay."""
+    waiting = [tree]
+    while waiting:
+        record = waiting.pop()
+        waiting.extend(record.children)
+        text = next((child for child in record.children if child.tag == _PARA_TEXT), None)
+        ranges = [
+            (start, end)
+            for child in record.children
+            if text is not None and child.tag == _PARA_RANGES
+            for start, end, tag in struct.iter_unpack("<III", child.data[: len(child.data) // 12 * 12])
+            if tag >> 24 == _DELETED_RANGE and tag & 0xFFFFFF in deletions
+        ]
+        if text is not None and ranges:
+            text.data = _without(text.data, sorted(ranges))
+
+
+def _without(data: bytes, ranges: list[tuple[int, int]]) -> bytes:
+    """UTF-16 units without the characters between these, counted in units; controls are not characters."""
+    kept = bytearray()
+    position, index = 0, 0
+    while 2 * position + 1 < len(data):
+        code = data[2 * position] | data[2 * position + 1] << 8
+        width = _CONTROL_UNITS if code in _INLINE or code in _EXTENDED else 1
+        while index < len(ranges) and ranges[index][1] <= position:
+            index += 1
+        is_deleted = index < len(ranges) and ranges[index][0] <= position
+        if not is_deleted or width > 1:
+            kept += data[2 * position : 2 * (position + width)]
+        position += width
+    return bytes(kept)
 
 
 def _paragraph(record: Record, depth: int) -> Paragraph:

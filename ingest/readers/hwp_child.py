@@ -1,4 +1,4 @@
-"""Prints the headings, paragraphs, lists and tables of the HWP 5 file on standard input; run by `sandbox`.
+"""Headings, paragraphs, lists and tables of an HWP 5 file, for `sandbox`.
 
 An HWP 5 file is an OLE compound file with the streams FileHeader, DocInfo and BodyText/Section0, 1, …
 """
@@ -6,20 +6,16 @@ An HWP 5 file is an OLE compound file with the streams FileHeader, DocInfo and B
 from __future__ import annotations
 
 import io
-import json
 import re
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import olefile
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from ingest.readers.hwp_body import section_paragraphs
-from ingest.readers.hwp_docinfo import read_styles, summary_title
-from ingest.readers.hwp_flow import Flow
-from ingest.readers.hwp_model import Unreadable
+from ingest.readers.hwp_docinfo import deletions, read_styles, summary_title
+from ingest.readers.hwp_flow import flow_pieces
+from ingest.readers.hwp_model import Paragraph, Unreadable, naming_problems
 from ingest.readers.hwp_records import Budget, distribution_text
 
 _SIGNATURE = b"HWP Document File"
@@ -28,11 +24,6 @@ _OTHER_LOCKS = (1 << 4, 1 << 8, 1 << 10)  # encrypted with a certificate, DRM
 _MAX_STREAMS = 4096
 _MAX_STREAM_BYTES = 256 * 1024 * 1024
 _SECTION = re.compile(r"Section(\d{1,5})")
-
-
-def _emit(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
 
 
 def _stream(ole: olefile.OleFileIO, path: list[str]) -> bytes:
@@ -93,12 +84,12 @@ def _flags(ole: olefile.OleFileIO) -> int:
     return flags
 
 
-def _print(ole: olefile.OleFileIO) -> None:
+def _pieces(ole: olefile.OleFileIO) -> Iterator[dict[str, Any]]:
     if len(ole.listdir(streams=True, storages=True)) > _MAX_STREAMS:
         raise Unreadable("too_large", f"it has more than {_MAX_STREAMS} streams")
     flags = _flags(ole)
     paths = _sections(ole, "ViewText" if flags & _DISTRIBUTION else "BodyText")
-    _emit({"steps": len(paths)})
+    yield {"steps": len(paths)}
     budget = Budget()
 
     def unpacked(data: bytes, what: str) -> bytes:
@@ -107,31 +98,21 @@ def _print(ole: olefile.OleFileIO) -> None:
         budget.spend(len(data))
         return data
 
-    _emit({"title": _title(ole)})
-    flow = Flow(read_styles(unpacked(_stream(ole, ["DocInfo"]), "the list of styles")), _emit)
-    for number, path in enumerate(paths, start=1):
-        what = f"section {number}"
-        data = _stream(ole, path)
-        if flags & _DISTRIBUTION:
-            data = distribution_text(data, what=what)
-        for paragraph in section_paragraphs(unpacked(data, what), what=what):
-            flow.add(paragraph)
-    flow.end()
+    def paragraphs() -> Iterator[Paragraph]:
+        for number, path in enumerate(paths, start=1):
+            what = f"section {number}"
+            data = _stream(ole, path)
+            if flags & _DISTRIBUTION:
+                data = distribution_text(data, what=what)
+            yield from section_paragraphs(unpacked(data, what), what=what, deletions=deleted)
+
+    yield {"title": _title(ole)}
+    info = unpacked(_stream(ole, ["DocInfo"]), "the list of styles")
+    styles, deleted = read_styles(info), deletions(info)
+    yield from flow_pieces(styles, paragraphs())
 
 
-def main() -> None:
-    try:
-        with _open(sys.stdin.buffer.read()) as ole:
-            _print(ole)
-    except Unreadable as failed:
-        _emit({"problem": failed.reason, "what": failed.what})
-    _emit({"done": True})
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (MemoryError, RecursionError):
-        _emit({"error": "too_large"})
-    except Exception:  # noqa: BLE001 - whatever olefile raises, the file is at fault
-        _emit({"error": "damaged"})
+@naming_problems
+def records(data: bytes) -> Iterator[dict[str, Any]]:
+    with _open(data) as ole:
+        yield from _pieces(ole)

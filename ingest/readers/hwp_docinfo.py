@@ -11,6 +11,7 @@ from ingest.readers.hwp_numbering import NUMBER_FORMATS
 from ingest.readers.hwp_records import Record, records
 
 _NUMBERING, _BULLET, _PARA_SHAPE, _STYLE = 23, 24, 25, 26
+_TRACKED_CHANGE, _DELETION = 96, b"\x11\0\0\0"
 _HEADS = ("", "outline", "number", "bullet")
 _NUMBERING_LEVELS = 7
 _TITLE_PROPERTY, _WIDE_STRING = 2, 0x1F
@@ -40,6 +41,15 @@ def read_styles(data: bytes) -> Styles:
         dict(enumerate(numberings, start=1)),
         dict(enumerate(bullets, start=1)),
     )
+
+
+def deletions(data: bytes) -> frozenset[int]:
+    """Numbers, from 1, of the tracked changes that delete words.
+
+    Hancom's paper names the records and not what is in them; the kinds are known from documents saved in both formats.
+    """
+    changes = [record.data[:4] for record in records(data, what="the list of styles") if record.tag == _TRACKED_CHANGE]
+    return frozenset(number for number, kind in enumerate(changes, start=1) if kind == _DELETION)
 
 
 def _or_empty(parse: Callable[[Record], _T], record: Record, empty: _T) -> _T:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ingest.readers.hwp_grid import grid_lines
@@ -22,6 +22,18 @@ _LEADER = re.compile(r"\t *\d+ *$")  # an entry of a table of contents
 _DIVISION_LABEL = re.compile(r"제 ?\d+ ?[가-힣]")
 _BOXED_NUMBER = re.compile("[\U000f02b1-\U000f02ba]")  # Hancom's own code points for 1 to 10 in a box
 _PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd]")
+
+
+def flow_pieces(styles: Styles, paragraphs: Iterable[Paragraph]) -> Iterator[dict[str, Any]]:
+    """The pieces of a document's paragraphs, as they come."""
+    finished: list[dict[str, Any]] = []
+    flow = Flow(styles, finished.append)
+    for paragraph in paragraphs:
+        flow.add(paragraph)
+        yield from finished
+        finished.clear()
+    flow.end()
+    yield from finished
 
 
 class Flow:

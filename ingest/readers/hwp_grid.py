@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ingest.readers.hwp_model import Cell
+from ingest.readers.table_lines import looks_like_header
 
 _MAX_REPEATED_CHARS = 60
 _MAX_AREA_PER_CELL = 8
@@ -28,7 +29,7 @@ def grid_lines(cells: Sequence[Cell], words: Sequence[str]) -> list[str]:
     if len(rows) * len(columns) <= _MAX_AREA_PER_CELL * len(cells) + 64:
         _repeat(cells, words, grid, row_at, column_at)
     lines = []
-    header_rows = {cell.row for cell in cells if cell.is_header}
+    header_rows = {cell.row for cell in cells if cell.is_header} or _unmarked_header(grid, own, rows, len(columns))
     for index, line in enumerate(grid):
         if not own[index]:
             continue
@@ -39,6 +40,15 @@ def grid_lines(cells: Sequence[Cell], words: Sequence[str]) -> list[str]:
         if len(lines) == 1 and rows[index] in header_rows:
             lines.append("|" + " --- |" * len(texts))
     return lines if len(lines) != 2 or not lines[1].startswith("| ---") else lines[:1]
+
+
+def _unmarked_header(grid: Sequence[dict[int, str]], own: Sequence[int], rows: Sequence[int], width: int) -> set[int]:
+    """The first row, if it names columns by the look of it; most documents mark no header. Forms do not fill a grid."""
+    shown = [(row, line) for row, line, count in zip(rows, grid, own, strict=True) if count]
+    if any(len(line) != width for _, line in shown):
+        return set()
+    cells = [[line[column] for column in range(width)] for _, line in shown]
+    return {shown[0][0]} if looks_like_header(cells) else set()
 
 
 def _repeat(

@@ -5,19 +5,33 @@ Knows neither of the two formats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from ingest.readers.parsing import Refused
 
 MAX_NESTING = 24  # lists inside lists: a table in a table counts one; people stop at four or five
 
 
-class Unreadable(Exception):
+class Unreadable(Refused):
     """The file cannot be read. `reason` as in ReadFailed; `what` says what was wrong, without the file's name."""
 
-    def __init__(self, reason: str, what: str) -> None:
-        super().__init__(what)
-        self.reason = reason
-        self.what = what
+
+def naming_problems(
+    records: Callable[[bytes], Iterator[dict[str, Any]]],
+) -> Callable[[bytes], Iterator[dict[str, Any]]]:
+    """`records` that ends with {"problem": reason, "what": …} where it raised Unreadable."""
+
+    @wraps(records)
+    def named(data: bytes) -> Iterator[dict[str, Any]]:
+        try:
+            yield from records(data)
+        except Unreadable as failed:
+            yield {"problem": failed.reason, "what": failed.what}
+
+    return named
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Prints the headings, paragraphs, lists and tables of the HWPX file on standard input; run by `sandbox`.
+"""Headings, paragraphs, lists and tables of an HWPX file, for `sandbox`.
 
 An HWPX file is a ZIP archive: Contents/content.hpf lists its parts, header.xml the styles, section0.xml, … the text.
 Nothing is unpacked to disk; a part is read as far as it inflates within the limit, whatever size it declares.
@@ -7,25 +7,19 @@ Nothing is unpacked to disk; a part is read as far as it inflates within the lim
 from __future__ import annotations
 
 import io
-import json
 import re
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import iterparse
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from ingest.readers.hwp_flow import Flow
-from ingest.readers.hwp_model import Paragraph, Unreadable
+from ingest.readers.hwp_flow import flow_pieces
+from ingest.readers.hwp_model import Paragraph, Unreadable, naming_problems
 from ingest.readers.hwpx_body import SectionReader
 from ingest.readers.hwpx_header import local_name, read_styles
+from ingest.readers.safe_xml import DocumentTypeRefused, iterparse
+from ingest.readers.zip_package import Counted
 
 _MAX_PARTS = 20_000
 _MAX_INFLATED_BYTES = 160 * 1024 * 1024  # XML of all parts read; the text is a fiftieth of it
@@ -35,29 +29,9 @@ _SECTION = re.compile(r"Contents/section(\d{1,5})\.xml")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
 
 
-def _emit(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
-
-
-class _Counted:
-    """A part of the archive that may be read as long as the archive's budget lasts."""
-
-    def __init__(self, part: IO[bytes], archive: _Archive) -> None:
-        self._part = part
-        self._archive = archive
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._part.read(size)
-        self._archive.left_bytes -= len(data)
-        if self._archive.left_bytes < 0:
-            raise Unreadable("too_large", "it holds more text than is allowed")
-        return data
-
-
 class _Archive:
     def __init__(self, data: bytes) -> None:
-        self.left_bytes = _MAX_INFLATED_BYTES
+        self._left_bytes = _MAX_INFLATED_BYTES
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except _BROKEN:
@@ -79,7 +53,7 @@ class _Archive:
         try:
             with self._zip.open(name) as part:
                 depth, count, root = 0, 0, None
-                for event, element in iterparse(_Counted(part, self), ("start", "end"), forbid_dtd=True):
+                for event, element in iterparse(Counted(part, self._count), ("start", "end")):
                     if event == "start":
                         depth, count = depth + 1, count + 1
                         root = element if root is None else root
@@ -92,12 +66,17 @@ class _Archive:
                     if depth == drop_depth and root is not None:
                         root.clear()
                     depth -= 1
-        except DefusedXmlException:
+        except DocumentTypeRefused:
             raise Unreadable("damaged", f"{name} has declarations that HWPX does not use") from None
         except ParseError as exc:
             raise Unreadable("damaged", f"{name} is no valid XML ({exc})") from None
         except _BROKEN:
             raise Unreadable("damaged", f"{name} cannot be unpacked") from None
+
+    def _count(self, block: bytes) -> None:
+        self._left_bytes -= len(block)
+        if self._left_bytes < 0:
+            raise Unreadable("too_large", "it holds more text than is allowed")
 
     def root(self, name: str) -> Element:
         *_, (_, element) = self.elements(name)
@@ -143,32 +122,14 @@ def _paragraphs(archive: _Archive, name: str) -> Iterator[Paragraph]:
         raise Unreadable("damaged", f"{name} has no paragraphs")
 
 
-def _print(archive: _Archive) -> None:
+@naming_problems
+def records(data: bytes) -> Iterator[dict[str, Any]]:
+    archive = _Archive(data)
     _refuse_encrypted(archive)
     title, sections = _package(archive)
     if not sections:
         raise Unreadable("damaged", "it has no text (no section is in its archive)")
-    _emit({"steps": len(sections)})
-    _emit({"title": title})
-    flow = Flow(read_styles(archive.root("Contents/header.xml")), _emit)
-    for name in sections:
-        for paragraph in _paragraphs(archive, name):
-            flow.add(paragraph)
-    flow.end()
-
-
-def main() -> None:
-    try:
-        _print(_Archive(sys.stdin.buffer.read()))
-    except Unreadable as failed:
-        _emit({"problem": failed.reason, "what": failed.what})
-    _emit({"done": True})
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (MemoryError, RecursionError):
-        _emit({"error": "too_large"})
-    except Exception:  # noqa: BLE001 - whatever the parsers raise, the file is at fault
-        _emit({"error": "damaged"})
+    yield {"steps": len(sections)}
+    yield {"title": title}
+    styles = read_styles(archive.root("Contents/header.xml"))
+    yield from flow_pieces(styles, (paragraph for name in sections for paragraph in _paragraphs(archive, name)))

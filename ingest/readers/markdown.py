@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from markdown_it import MarkdownIt
@@ -16,6 +16,7 @@ from markdown_it.token import Token
 
 from ingest.readers.builder import DocumentBuilder
 from ingest.readers.decoding import decode
+from ingest.readers.table_lines import table_lines
 from knowledge.types import ParsedDocument
 
 # Inline parsing is quadratic in unclosed brackets (0.6 s at 60,000 of them): longer paragraphs keep their marks.
@@ -28,15 +29,18 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>")
 _ATTRIBUTES = re.compile(r"\s{0,8}\{ ?[.#:][^{}\n]{0,200}\}$")
 _LINK_ATTRIBUTES = re.compile(r"\{ ?[.#:][^{}\n]{0,200}\}")
 _BLANK_LINES = re.compile(r"\n\s*\n")
+_PART_OR_FENCE = re.compile(r"^(?:#{1,6}(?= )|`{3,999}(?!.*`)|~{3,999})|(?<=\n\n)(?=[^\W\d_])", re.MULTILINE)
+_MAX_FENCE = 1000
+_PART_CHARS = 500_000
 
 
 def read_markdown(data: bytes, *, name: str) -> ParsedDocument:
     """Raises: ReadFailed ("encoding", "unsupported", "empty")."""
     text, front_title = _without_front_matter(decode(data, name=name))
     env: dict = {}
-    tokens = _parser().parse(text, env)
     builder = DocumentBuilder()
-    _add_blocks(builder, tokens, env)
+    for part in _parts(text):
+        _add_blocks(builder, _parser().parse(part, env), env)
     return builder.build(name=name, titles=(builder.first_top_heading, front_title))
 
 
@@ -56,6 +60,25 @@ def _without_front_matter(text: str) -> tuple[str, str | None]:
                 title = _FRONT_MATTER_TITLE.search(front)
                 return text[end + 4 :].lstrip("-+"), title.group(1).strip() if title else None
     return text, None
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text in parts that begin with a heading or at least a paragraph, as the tokens of 13 MB at once take 360 MB.
+
+    Links to addresses that are given in a later part keep their marks.
+    """
+    start = fence = 0
+    for match in _PART_OR_FENCE.finditer(text):
+        marks = match.group()
+        if marks[:1] in ("#", ""):
+            if not fence and match.start() - start >= (_PART_CHARS if marks else 2 * _PART_CHARS):
+                yield text[start : match.start()]
+                start = match.start()
+        elif not fence:
+            fence = ord(marks[0]) * _MAX_FENCE + len(marks)
+        elif ord(marks[0]) == fence // _MAX_FENCE and len(marks) >= fence % _MAX_FENCE:
+            fence = 0
+    yield text[start:]
 
 
 def _add_blocks(builder: DocumentBuilder, tokens: Sequence[Token], env: dict) -> None:
@@ -125,19 +148,13 @@ def _indented(text: str, depth: int, marker: str) -> str:
 
 
 def _table(tokens: Sequence[Token], env: dict) -> str:
-    rows: list[str] = []
-    cells: list[str] = []
+    rows: list[list[str]] = [[]]
     for token in tokens:
         if token.type == "inline":
-            cells.append(_inline(token.content, env).replace("\n", " "))
+            rows[-1].append(_inline(token.content, env))
         elif token.type == "tr_close":
-            rows.append(f"| {' | '.join(cells)} |")
-            cells = []
-        elif token.type == "thead_close":
-            rows.append("|" + " --- |" * (rows[-1].count(" | ") + 1))
-        elif token.type in ("th_open", "td_open"):
-            pass
-    return "\n".join(rows)
+            rows.append([])
+    return table_lines(rows, header=any(rows[0]))  # names of columns are left blank where there are none
 
 
 def _code(token: Token) -> str:

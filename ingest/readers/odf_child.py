@@ -147,7 +147,7 @@ def pieces(package: Package, main: str, kind: str) -> Iterator[Piece]:
         if any(local(element) == "encryption-data" for element in manifest.iter()):
             raise PackageError("encrypted")
     yield {"title": _title(package)}
-    content = package.xml(main)
+    content = package.xml(main, is_content=True)
     body = child(content, "body", {"odt": "text", "ods": "spreadsheet", "odp": "presentation"}[kind])
     if body is None:
         raise PackageError("damaged")

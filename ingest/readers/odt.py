@@ -1,6 +1,6 @@
 """OpenDocument files of LibreOffice and Hancom Office: text (.odt), spreadsheets (.ods) and presentations (.odp).
 
-Knows no XML: `odf_child` reads it in a process of its own, with defusedxml alone; no library for these formats that we
+Knows no XML: `odf_child` reads it under limits, with the standard library alone; no library for these formats that we
 found is both maintained and free to use under an MIT licence.
 """
 

@@ -1,6 +1,6 @@
 """What the readers of Office, OpenDocument and EPUB files share: what the file really is, and pieces to a document.
 
-Parsed in a process of its own (`office_child`). Knows no XML.
+Parsed under limits (`office_child`). Knows no XML.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ _JUNK_TITLE = re.compile(
     re.I,
 )
 _MAX_DIVISION_CHARS = 60
+_STALL_S = 60.0  # a large part is read whole before its first piece comes
 
 
 def office_records(data: bytes, *, name: str, kind: str) -> list[Record]:
@@ -59,7 +60,7 @@ def office_records(data: bytes, *, name: str, kind: str) -> list[Record]:
         ReadFailed: "encrypted", "damaged", "too_large" or "unsupported" (an old binary format).
     """
     _refuse_other_content(data, name, kind)
-    records = run_parser("office_child.py", data, name=name)
+    records = run_parser("office_child", data, name=name, stall_s=_STALL_S)
     found = next((record["format"] for record in records if "format" in record), "zip")
     if found != kind:
         raise _is_really(name, _FORMATS[found], kind)

@@ -1,22 +1,27 @@
-"""PDF: text by pages, parsed in a process of its own. Knows pypdf only through what `pdf_child` prints."""
+"""PDF: text by pages, parsed in a process of its own. Knows PDFium only through what `pdf_child` prints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+from ingest.readers import ocr
 from ingest.readers.builder import DocumentBuilder
 from ingest.readers.decoding import clean
 from ingest.readers.headings import article, division
+from ingest.readers.pdf_joints import Joints
 from ingest.readers.pdf_layout import (
     continues_overleaf,
     paragraphs,
     squeezed,
     without_running_lines,
-    wraps_inside_words,
 )
+from ingest.readers.pdf_model import Line
+from ingest.readers.pdf_titles import large_titles, whole_titles
 from ingest.readers.sandbox import Record, run_parser
+from ingest.readers.table_lines import table_lines
 from knowledge.errors import ReadFailed
 from knowledge.sentences import sentence_spans
 from knowledge.types import ParsedDocument, Place
@@ -30,55 +35,131 @@ _NUMBER_GLUED = re.compile(r"\d[가-힣]")
 _MIN_APART = 5
 _MAX_OVERLEAF_LINES = 6
 
+Pages = list[list[Line]]
+
 
 def read_pdf(data: bytes, *, name: str) -> ParsedDocument:
-    """Raises: ReadFailed ("encrypted", "no_text", "damaged", "too_large")."""
-    records = run_parser("pdf_child.py", data, name=name)
-    pages = [clean(record["text"]) for record in records if "page" in record]
-    if not any(page.strip() for page in pages):
-        raise ReadFailed(
-            f"{name} has {len(pages)} page{'s' * (len(pages) != 1)} and no text, so it is probably a scan.",
-            reason="no_text",
-            hint="Run text recognition (OCR) on it first.",
-        )
-    outline = _outline(records)
+    """Raises: ReadFailed ("encrypted", "no_text", "empty", "damaged", "too_large")."""
+    records = run_parser("pdf_child", data, name=name)
+    pages = _close_numbers(_with_recognised(data, [record for record in records if "page" in record], name=name))
+    pages = _without_running_lines(pages)
+    large = large_titles(pages)
+    titles = _outline(records) or large
+    joints = Joints(pages)
     builder = DocumentBuilder()
-    lines = without_running_lines([page.split("\n") for page in _close_numbers(pages)])
-    inside_words = wraps_inside_words(lines)
-    lines = _whole_sentences(lines)
-    for number, page_lines in enumerate(lines):
-        _add_page(builder, page_lines, number, outline.get(number, {}), inside_words=inside_words)
-    return builder.build(name=name, titles=(_sensible_title(records), builder.first_top_heading))
+    for number, lines in enumerate(_whole_sentences(pages)):
+        _add_page(builder, lines, number, titles.get(number, {}), joints=joints)
+    return builder.build(
+        name=name, titles=(_sensible_title(records), _front_title(pages, large), builder.first_top_heading)
+    )
+
+
+def _with_recognised(data: bytes, records: Sequence[Record], *, name: str) -> Pages:
+    """Lines of the pages; those of scanned pages by text recognition, if it is installed and has to be used."""
+    pages = [_lines(record) for record in records]
+    scans = [record["page"] for record in records if record["scan"]]
+    program = ocr.find_tesseract() if scans else None
+    if program:
+        for record in ocr.recognise(data, pages=scans, program=program, name=name):
+            pages[record["page"] - 1] = _lines(record) or pages[record["page"] - 1]
+    if not any(line.text.strip() or line.rows for page in pages for line in page):
+        raise _no_text(records, name=name, recognised=program is not None)
+    return pages
+
+
+def _without_running_lines(pages: Pages) -> Pages:
+    kept = without_running_lines(pages)
+    # Where every page says the same, that is the text.
+    return kept if any(kept) else pages
+
+
+def _lines(record: Record) -> list[Line]:
+    lines = (Line.from_json(values) for values in record["lines"])
+    return [
+        replace(
+            line,
+            text=clean(line.text).replace("\n", " "),
+            rows=tuple(tuple(clean(cell) for cell in row) for row in line.rows),
+        )
+        for line in lines
+    ]
+
+
+def _no_text(records: Sequence[Record], *, name: str, recognised: bool) -> ReadFailed:
+    count = f"{len(records)} page{'s' * (len(records) != 1)}"
+    if not any(record["scan"] for record in records):
+        return ReadFailed(
+            f"{name} has {count} with nothing on them.",
+            reason="empty",
+            hint="Remove it, or save it again with content.",
+        )
+    garbage = any(record.get("garbage") for record in records)
+    why = (
+        "whose letters have no meaning, because its fonts say nothing about them"
+        if garbage
+        else "and no text, so it is probably a scan"
+    )
+    hint = (
+        "Text recognition (OCR) found none either: scan it again with a better resolution."
+        if recognised
+        else f"Run text recognition (OCR) on it first, or {ocr.INSTALL_HINT}, and ingest again."
+    )
+    return ReadFailed(f"{name} has {count} {why}.", reason="no_text", hint=hint)
 
 
 def _add_page(
-    builder: DocumentBuilder, lines: list[str], number: int, titles: dict[str, int], *, inside_words: bool
+    builder: DocumentBuilder, lines: Sequence[Line], number: int, titles: Mapping[str, int], *, joints: Joints
 ) -> None:
     place = Place(page=number + 1)
-    for kind, text in paragraphs(lines, inside_words=inside_words, titles=frozenset(titles)):
-        if kind == "heading":
-            builder.heading(titles.get(squeezed(text)) or division(text) or 1, text, place=place)
+    lines, titles = whole_titles(lines, titles)
+    for kind, line in paragraphs(lines, joints=joints, titles=titles.keys()):
+        if kind == "cells":
+            rows = [[_cell(cell, joints=joints) for cell in row] for row in line.rows]
+            builder.block(table_lines(rows), kind="table", place=place)
             continue
-        opened = article(text)
+        if kind == "heading":
+            builder.heading(division(line.text) or titles.get(squeezed(line.text)) or 1, line.text, place=place)
+            continue
+        opened = article(line.text)
         if opened:
             builder.heading(*opened, in_text=False)
-        builder.block(text, kind=kind, place=place)
+        builder.block(line.text, kind=kind, place=place)
 
 
-def _whole_sentences(pages: list[list[str]]) -> list[list[str]]:
+def _front_title(pages: Pages, large: Mapping[int, Mapping[str, int]]) -> str | None:
+    """The largest words, if they stand first of all: Word's bookmarks have no title in them."""
+    number = next((number for number, lines in enumerate(pages) if lines), 0)
+    lines, titles = whole_titles(pages[number], large.get(number, {}))
+    first = lines[0].text if lines else ""
+    return first if titles.get(squeezed(first)) == 1 else None
+
+
+def _cell(text: str, *, joints: Joints) -> str:
+    first, *others = text.split("\n")
+    for line in others:
+        first = joints.joined(first, line)
+    return first
+
+
+def _whole_sentences(pages: Pages) -> Pages:
     """Pages where a sentence that goes on overleaf stands whole on the page it begins on."""
-    pages = [[line for line in lines if line.strip()] for lines in pages]
+    pages = [list(lines) for lines in pages]
     for lines, following in pairwise(pages):
-        if not (lines and following) or not continues_overleaf(lines[-1], lines, following[0]):
+        if not (lines and following) or not continues_overleaf(lines[-1], following[0]):
             continue
-        rest = "\n".join(following[:_MAX_OVERLEAF_LINES])
+        # No further than the paragraph or column goes.
+        end_of_part = next((i for i, line in enumerate(following) if i and (line.rows or line.pitch == 0)), None)
+        wrapped = following[: min(_MAX_OVERLEAF_LINES, end_of_part or _MAX_OVERLEAF_LINES)]
+        rest = "\n".join(line.text for line in wrapped)
         start, end = sentence_spans(rest.replace("\n", " "))[0]
-        if end < len(rest.rstrip()) or len(following) <= _MAX_OVERLEAF_LINES:
-            lines.extend(rest[start:end].split("\n"))
-            # What is left of a line is shorter than the others, which would look like the end of a paragraph.
-            left, *after = [line for line in rest[end:].split("\n") if line.strip()] or [""]
-            joined = [f"{left.strip()} {after[0]}", *after[1:]] if after else [left] if left else []
-            following[:_MAX_OVERLEAF_LINES] = joined
+        if end >= len(rest.rstrip()) and len(following) > _MAX_OVERLEAF_LINES:
+            continue
+        moved = rest[start:end].split("\n")
+        lines.extend(replace(line, text=text, pitch=1.0) for line, text in zip(wrapped, moved, strict=False))
+        # What is left of a line keeps its reach: it goes on with the line below as before.
+        left = rest[end:].split("\n")
+        kept = [replace(line, text=text) for line, text in zip(wrapped[-len(left) :], left, strict=True)]
+        following[: len(wrapped)] = [line for line in kept if line.text.strip()]
     return pages
 
 
@@ -91,13 +172,14 @@ def _outline(records: Sequence[Record]) -> dict[int, dict[str, int]]:
     return pages
 
 
-def _close_numbers(pages: list[str]) -> list[str]:
+def _close_numbers(pages: Pages) -> Pages:
     """Undo "15 일" where the PDF sets every number apart from the Hangul after it, as some programs do."""
-    apart = sum(len(_NUMBER_APART.findall(page)) for page in pages)
-    glued = sum(len(_NUMBER_GLUED.findall(page)) for page in pages)
+    texts = [line.text for page in pages for line in page]
+    apart = sum(len(_NUMBER_APART.findall(text)) for text in texts)
+    glued = sum(len(_NUMBER_GLUED.findall(text)) for text in texts)
     if apart < _MIN_APART or glued * 20 > apart:
         return pages
-    return [_NUMBER_APART.sub("", page) for page in pages]
+    return [[replace(line, text=_NUMBER_APART.sub("", line.text)) for line in page] for page in pages]
 
 
 def _sensible_title(records: Sequence[Record]) -> str | None:

@@ -3,75 +3,76 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from ingest.readers.headings import article, division
+from ingest.readers.pdf_joints import Joints, is_cjk
+from ingest.readers.pdf_model import Line
 
-Lines = list[str]
-
-_EDGE_LINES = 2  # a header or footer stands in the first or last two lines of a page
 _REPEATED_PAGES = 3
 _MAX_RUNNING_CHARS = 120
 _MIN_COUNTING_LETTERS = 8  # "Chapter 1", "Chapter 2", one a page, are titles and no running lines
+_WRAPPED_REACH = 0.6  # a line that ends before was not wrapped: it is a title or the last of its paragraph
+_FULL_REACH = 0.85
+_WIDE_PITCH = 1.35
+_PARAGRAPH_PITCH = 1.9
+_OTHER_SIZE = 1.15
 _NUMBER = re.compile(r"\d{1,5}")
 _PAGE_NUMBER = re.compile(
     r"[-–—|\s]{0,6}(?:page|p\.|제)?\s{0,3}(\d{1,5}|(?-i:[ivxl]{1,7}))\s{0,3}(?:(?:/|of)\s{0,3}\d{1,5})?\s{0,3}(?:쪽|페이지|면)?[-–—|\s]{0,6}",
     re.IGNORECASE,
 )
 _LIST_START = re.compile(
-    r"\s{0,40}(?:[-*•·▪◦○●■□▶※◆] |[•▪○●■□▶※◆①-⑳]|\d{1,3}[.)] |\(\d{1,3}\) |[가-하][.)] |[A-Za-z]\) )"
+    r"\s{0,40}(?:[-*•·▪◦○●■□▶※◆✓❖] |[•▪○●■□▶※◆①-⑳] ?|\d{1,3}[.)] |\(\d{1,3}\) |[가-하][.)] |[A-Za-z]\) )"
 )
 _SENTENCE_END = re.compile(r"[.!?…。:;][\"'”’)\]」』》]{0,3}$")
-_HYPHENATED = re.compile(r"(?<![-\d])\b[A-Za-z]{2,30}-$")
 _NUMERIC_CELL = re.compile(r"[-–—]|[($₩€£+-]*\d[\d,.]*[)%]*")
 
 
-def without_running_lines(pages: Sequence[Lines]) -> list[Lines]:
+def without_running_lines(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Pages without lines that repeat at the same edge of three or more pages, and without page numbers.
 
     A number in a repeated line may count along with the pages ("- 3 -", "2 / 10"); "합계 1,200" does not repeat.
     """
     seen: dict[tuple, set[int]] = defaultdict(set)
     for number, lines in enumerate(pages):
-        for edge, line in _edges(lines):
-            for key in _keys(edge, line, number):
+        for line in lines:
+            for key in _keys(line, number):
                 seen[key].add(number)
-    kept = []
-    for number, lines in enumerate(pages):
-        drop = {
-            position
-            for position, (edge, line) in _edge_positions(lines)
-            if _is_page_number(line, number)
-            or any(len(seen[key]) >= _REPEATED_PAGES for key in _keys(edge, line, number))
-        }
-        kept.append([line for position, line in enumerate(lines) if position not in drop])
-    return kept
+    return [
+        [
+            line
+            for line in lines
+            if not line.edge
+            or line.rows
+            or not (
+                _is_page_number(line.text, number)
+                or any(len(seen[key]) >= _REPEATED_PAGES for key in _keys(line, number))
+            )
+        ]
+        for number, lines in enumerate(pages)
+    ]
 
 
-def _edge_positions(lines: Lines) -> list[tuple[int, tuple[str, str]]]:
-    filled = [position for position, line in enumerate(lines) if line.strip()]
-    top = [(position, ("top", lines[position])) for position in filled[:_EDGE_LINES]]
-    bottom = [(position, ("bottom", lines[position])) for position in filled[-_EDGE_LINES:]]
-    return top + bottom
+def _keys(line: Line, page: int) -> list[tuple]:
+    """What makes a line "the same" on another page: its words, or its words around a number that counts the pages.
 
-
-def _edges(lines: Lines) -> list[tuple[str, str]]:
-    return [edge_and_line for _, edge_and_line in _edge_positions(lines)]
-
-
-def _keys(edge: str, line: str, page: int) -> list[tuple]:
-    """What makes a line "the same" on another page: its words, or its words around a number that counts the pages."""
-    line = " ".join(line.split())
-    if len(line) > _MAX_RUNNING_CHARS:
+    And its size: the title of a document, which then runs on over its pages in small letters, is no running line.
+    """
+    words = " ".join(line.text.split())
+    if not line.edge or line.rows or len(words) > _MAX_RUNNING_CHARS:
         return []
-    keys: list[tuple] = [(edge, line)]
-    if sum(char.isalpha() for char in line) < _MIN_COUNTING_LETTERS:
-        return keys
-    for match in _NUMBER.finditer(line):
-        keys.append((edge, line[: match.start()], line[match.end() :], int(match.group()) - page))
+    keys: list[tuple] = []
+    for edge in line.edge:
+        keys.append((edge, round(line.size), words))
+        if sum(char.isalpha() for char in words) < _MIN_COUNTING_LETTERS:
+            continue
+        for match in _NUMBER.finditer(words):
+            keys.append(
+                (edge, round(line.size), words[: match.start()], words[match.end() :], int(match.group()) - page)
+            )
     return keys
 
 
@@ -84,56 +85,55 @@ def _is_page_number(line: str, page: int) -> bool:
     return decorated or not number.isdigit() or int(number) == page + 1
 
 
-def paragraphs(lines: Lines, *, inside_words: bool, titles: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+def paragraphs(
+    lines: Sequence[Line], *, joints: Joints, titles: Collection[str] = frozenset()
+) -> list[tuple[str, Line]]:
     """(kind, text) of the paragraphs, lists and tables in `lines`; kind "heading" for lines among `titles`.
 
-    `inside_words`: see `wraps_inside_words`. `titles` are compared without white space.
+    `titles` are compared without white space. Kind "cells": a table's rows.
     """
-    width = _usual_width(lines)
-    result: list[tuple[str, str]] = []
-    previous = ""
+    result: list[tuple[str, Line]] = []
+    previous: Line | None = None
     for line in lines:
-        if not line.strip():
-            previous = ""
+        if line.rows:
+            result.append(("cells", line))
+            previous = None
             continue
-        kind = _kind(line, titles)
-        if previous and result and _joins(previous, line, result[-1][0], kind, width):
-            separator = "\n" if kind in ("table", "list") else _joint(previous, line, inside_words=inside_words)
-            text = result[-1][1]
-            if separator == "-":
-                text, separator = text[:-1], ""
-            result[-1] = (result[-1][0], text + separator + line.strip())
+        if not line.text.strip():
+            previous = None
+            continue
+        kind = _kind(line.text, titles)
+        if previous and kind == "list" and _ends_inside_word(previous, line):
+            kind = "paragraph"
+        if previous and result and _joins(previous, line, result[-1][0], kind):
+            open_kind, opened = result[-1]
+            on_its_own = kind in ("table", "list")
+            text = opened.text + "\n" + line.text if on_its_own else joints.joined(opened.text, line.text)
+            result[-1] = (open_kind, replace(opened, text=text, reach=line.reach))
         else:
-            result.append((kind, line.strip()))
+            result.append((kind, replace(line, text=line.text)))
         previous = line
-    return result
+    return [(kind, replace(line, text=_stripped(line.text))) for kind, line in result]
 
 
-def wraps_inside_words(pages: Sequence[Lines]) -> bool:
-    """True if lines of Korean are wrapped between any two syllables and keep the space where they happen to have one.
-
-    Then about half the wrapped lines end with a space. Wrapped at words, nearly all or none do: one in thirty lines
-    of a PDF from LibreOffice lost it.
-    """
-    wrapped = spaced = 0
-    for lines in pages:
-        width = _usual_width(lines)
-        for line, following in pairwise(lines):
-            last = line.rstrip()[-1:]
-            if last and _is_cjk(last) and _is_cjk(following[:1] or " ") and _width(line.rstrip()) > 0.8 * width:
-                wrapped += 1
-                spaced += line[-1].isspace()
-    return wrapped >= 5 and 0.1 * wrapped < spaced < 0.85 * wrapped
+def _ends_inside_word(previous: Line, line: Line) -> bool:
+    """True if "다." at the beginning of `line` is the end of "한다." and no fourth item of a list."""
+    before = previous.text[-1:]
+    return line.text.startswith("다.") and is_cjk(before) and previous.reach > _FULL_REACH
 
 
-def continues_overleaf(last_line: str, lines: Lines, first_line: str) -> bool:
-    """True if the sentence that `lines` end with, in `last_line`, goes on with the next page's `first_line`."""
-    first_line = first_line.lstrip()
-    if _SENTENCE_END.search(last_line.rstrip()) or _kind(last_line, frozenset()) in ("table", "heading"):
+def _stripped(text: str) -> str:
+    return "\n".join(line.strip() for line in text.split("\n"))
+
+
+def continues_overleaf(last: Line, first: Line) -> bool:
+    """True if the sentence that a page ends with, in its line `last`, goes on with the next page's line `first`."""
+    beginning = first.text.lstrip()
+    if first.rows or last.rows or _SENTENCE_END.search(last.text.rstrip()):
         return False
-    if _kind(first_line, frozenset()) != "paragraph" or article(first_line):
+    if _kind(last.text, ()) in ("table", "heading") or _kind(beginning, ()) != "paragraph" or article(beginning):
         return False
-    return _width(last_line.rstrip()) > 0.6 * _usual_width(lines) and not first_line[:1].isupper()
+    return last.reach > _WRAPPED_REACH and not beginning[:1].isupper() and not _sizes_differ(last, first)
 
 
 def squeezed(title: str) -> str:
@@ -141,48 +141,31 @@ def squeezed(title: str) -> str:
     return "".join(title.split())
 
 
-def _kind(line: str, titles: frozenset[str]) -> str:
+def _kind(line: str, titles: Collection[str]) -> str:
     if squeezed(line) in titles or division(line):
         return "heading"
-    cells = line.split()
-    if len(cells) >= 3 and 2 * sum(bool(_NUMERIC_CELL.fullmatch(cell)) for cell in cells[1:]) >= len(cells) - 1:
+    numeric = [bool(_NUMERIC_CELL.fullmatch(cell)) for cell in line.split()[1:]]
+    # Words first, then numbers only: a sentence that holds numbers goes on with words.
+    if len(numeric) >= 2 and 2 * sum(numeric) >= len(numeric) and all(numeric[numeric.index(True) :]):
         return "table"
     return "list" if _LIST_START.match(line) else "paragraph"
 
 
-def _joins(previous: str, line: str, open_kind: str, kind: str, width: int) -> bool:
+def _joins(previous: Line, line: Line, open_kind: str, kind: str) -> bool:
     """True if `line` goes on with the block whose last line is `previous`."""
-    if "heading" in (open_kind, kind):
+    if "heading" in (open_kind, kind) or open_kind == "cells":
         return False
     if "table" in (open_kind, kind):
         return open_kind == kind
-    if kind == "list" or article(line.lstrip()):
+    if kind == "list" or article(line.text.lstrip()):
         return kind == open_kind == "list"
-    before = previous.rstrip()
+    if _sizes_differ(previous, line) or line.pitch > _PARAGRAPH_PITCH:
+        return False
+    before = previous.text.rstrip()
     if _SENTENCE_END.search(before) or before.endswith(("다", "요", "음", "함", "됨", "임")):
-        return _width(before) > 0.85 * width and not before.endswith(":")
-    # A line much shorter than the others was not wrapped: it is a title or the last of its paragraph.
-    return _width(before) > 0.6 * width
+        return previous.reach > _FULL_REACH and not before.endswith(":") and line.pitch <= _WIDE_PITCH
+    return previous.reach > (_FULL_REACH if line.pitch > _WIDE_PITCH else _WRAPPED_REACH)
 
 
-def _joint(previous: str, line: str, *, inside_words: bool) -> str:
-    """What stands between two joined lines: a space, nothing inside a Korean word, "-" to take a hyphen out."""
-    if _HYPHENATED.search(previous[-40:]) and line.lstrip()[:1].islower():
-        return "-"
-    if previous[-1].isspace() or line[0].isspace() or not inside_words:
-        return " "
-    return "" if _is_cjk(line[0]) and (_is_cjk(previous[-1]) or previous[-1].isdigit()) else " "
-
-
-def _usual_width(lines: Lines) -> int:
-    widths = sorted(_width(line.strip()) for line in lines)
-    return widths[int(0.9 * (len(widths) - 1))] if widths else 0
-
-
-def _width(line: str) -> int:
-    """Width in Latin letters; Hangul and Han are twice as wide."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
-
-
-def _is_cjk(char: str) -> bool:
-    return "가" <= char <= "힣" or "一" <= char <= "鿿"
+def _sizes_differ(one: Line, other: Line) -> bool:
+    return one.size > 0 and other.size > 0 and not 1 / _OTHER_SIZE < one.size / other.size < _OTHER_SIZE

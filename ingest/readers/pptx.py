@@ -1,6 +1,6 @@
 """Presentations (.pptx): one section a slide, headed by its title, with text, tables, diagrams and speaker's notes.
 
-Knows no XML: `pptx_child` reads it in a process of its own. It walks the XML itself because python-pptx leaves out
+Knows no XML: `pptx_child` reads it under limits. It walks the XML itself because python-pptx leaves out
 diagrams (SmartArt) and alternative content, and refuses presentations with one broken link.
 """
 

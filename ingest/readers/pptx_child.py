@@ -201,7 +201,7 @@ def _table(table: Element) -> str:
                 cells.append(_plain_text(body) if body is not None else "")
         rows.append(cells)
     marked = attribute(child(table, "tblPr"), "firstRow") in ("1", "true")
-    return table_lines(rows, header=marked and len(rows) > 1 and all(rows[0][1:]))
+    return table_lines(rows, header=(len(rows) > 1 and all(rows[0][1:])) if marked else None)
 
 
 def pieces(package: Package, main: str, _kind: str) -> Iterator[Piece]:

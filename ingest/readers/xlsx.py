@@ -1,6 +1,6 @@
 """Workbooks (.xlsx, .xlsm): every row of the visible sheets with its column names, sheet and row number.
 
-Knows no XML: `xlsx_child` reads it in a process of its own. It walks the XML itself because openpyxl shows values
+Knows no XML: `xlsx_child` reads it under limits. It walks the XML itself because openpyxl shows values
 without their number formats, takes Korean dates for numbers, cannot tell merged cells when it reads row by row, and
 refuses workbooks of other programs for styles that do not matter here.
 """

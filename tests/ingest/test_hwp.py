@@ -198,6 +198,25 @@ def test_tracked_deletion_is_dropped_and_insertion_kept() -> None:
     assert read_hwp(x.hwpx_file(x.section(x.p(first, second))), name="a.hwpx").text == "남는 말 넣은 말"
 
 
+def test_tracked_deletion_of_hwp_is_dropped_and_other_ranges_are_kept() -> None:
+    tag, header, children = w.paragraph("남는 말 지운말", w.text_box(w.paragraph("상자")), " 형광 넣은말")
+    # Positions in UTF-16 units; the box's place takes eight. Kinds: deleted, highlighted, inserted, and no change.
+    ranges = [(5, 8, 0x11 << 24 | 2), (17, 19, 0x02 << 24 | 2), (20, 23, 0x10 << 24 | 1), (0, 2, 0x11 << 24 | 1)]
+    children.append((70, b"".join(struct.pack("<III", *item) for item in ranges), []))
+    changes: list[w.Tree] = [(96, struct.pack("<I6H6xI", kind, 2024, 3, 1, 9, 30, 0, 0), []) for kind in (0x10, 0x11)]
+    data = w.hwp_file([(tag, header, children)], doc_info=[*w.DOC_INFO, *changes])
+    assert read_hwp(data, name="a.hwp").text == "남는 말 형광 넣은말\n\n상자"
+    untracked = w.hwp_file([(tag, header, children)])
+    assert read_hwp(untracked, name="a.hwp").text == "남는 말 지운말 형광 넣은말\n\n상자"
+
+
+def test_rule_below_names_of_columns_that_are_not_marked() -> None:
+    rows = [["월", "값"], ["1월", "10"], ["2월", "20"]]
+    expected = "| 월 | 값 |\n| --- | --- |\n| 1월 | 10 |\n| 2월 | 20 |"
+    cells = [(r, c, 1, 1, [w.paragraph(words)]) for r, row in enumerate(rows) for c, words in enumerate(row)]
+    assert read_hwp(w.hwp_file([w.paragraph(w.table(cells))]), name="a.hwp").text == expected
+
+
 def test_entry_of_a_table_of_contents_is_no_heading() -> None:
     data = w.hwp_file([w.paragraph("총칙\t3", shape=1), w.paragraph("총칙", shape=1), w.paragraph("본문이다.")])
     document = read_hwp(data, name="a.hwp")

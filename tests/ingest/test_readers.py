@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import unicodedata
 from pathlib import Path
@@ -10,13 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pypdf import PdfReader, PdfWriter
-from pypdf.generic import NameObject, StreamObject
 
 from ingest.readers import SUPPORTED, read
+from ingest.readers.builder import DocumentBuilder
 from ingest.readers.markdown import read_markdown
-from ingest.readers.pdf import read_pdf
-from ingest.readers.pdf_layout import paragraphs, without_running_lines
 from ingest.readers.plain import read_plain
 from ingest.readers.sandbox import run_parser
 from ingest.readers.table import read_table
@@ -227,6 +223,20 @@ def test_korean_articles_become_headings() -> None:
     assert texts(document)[1] == "제2조(범위) 모두에게 적용한다."
 
 
+def test_heading_with_nothing_under_it_is_found_wherever_the_next_block_stands() -> None:
+    builder = DocumentBuilder()
+    builder.heading(1, "첫째")
+    builder.block("다른 곳의 글", heading=("둘째",))
+    builder.heading(1, "셋째")
+    builder.block("글", heading=("셋째", "행"))
+    document = builder.build(name="a.txt")
+    assert [(text, block.heading) for text, block in zip(texts(document), document.blocks, strict=True)] == [
+        ("첫째", ("첫째",)),
+        ("다른 곳의 글", ("둘째",)),
+        ("글", ("셋째", "행")),
+    ]
+
+
 # ---- CSV ----
 
 
@@ -311,6 +321,32 @@ def test_html_structure_is_kept_and_scripts_and_hidden_parts_are_not(tmp_path: P
         assert dropped not in document.text
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            "<caption>표 1</caption><tr><th>월<th>값<tr><td>1월<td>10",
+            ["표 1", "| 월 | 값 |\n| --- | --- |\n| 1월 | 10 |"],
+        ),
+        ("<tr><td>월<td>값<tr><td>1월<td>10", ["| 월 | 값 |\n| --- | --- |\n| 1월 | 10 |"]),
+        ("<thead><tr><th>월<th>값</thead><tbody><tr><td>가<td>나", ["| 월 | 값 |\n| --- | --- |\n| 가 | 나 |"]),
+        ("<tr><th>이름<td>김<tr><th>부서<td>총무", ["| 이름 | 김 |\n| 부서 | 총무 |"]),
+        ("<td>이름<td>김", ["| 이름 | 김 |"]),
+    ],
+)
+def test_html_table_has_a_rule_below_its_names_of_columns(tmp_path: Path, rows: str, expected: list[str]) -> None:
+    assert texts(read(write(tmp_path, "a.html", f"<table>{rows}</table>"), max_bytes=MAX_BYTES)) == expected
+
+
+def test_markdown_table_with_bars_in_cells_and_without_names() -> None:
+    content = "| a\\|b | c |\n|--|--|\n| `x\\|y` | 1 |\n\n글\n\n| | |\n|--|--|\n| 이름 | 김 |\n"
+    assert texts(read_markdown(content.encode(), name="a.md")) == [
+        "| a/b | c |\n| --- | --- |\n| `x/y` | 1 |",
+        "글",
+        "| 이름 | 김 |",
+    ]
+
+
 def test_html_in_its_declared_encoding_and_titled_by_its_head(tmp_path: Path) -> None:
     content = '<meta charset="euc-kr"><title>제목</title><p>한글 본문</p>'.encode("euc-kr")
     document = read(write(tmp_path, "a.htm", content), max_bytes=MAX_BYTES)
@@ -324,120 +360,5 @@ def test_deeply_nested_html_is_read(tmp_path: Path) -> None:
 
 def test_html_that_keeps_the_parser_busy_is_killed() -> None:
     with pytest.raises(ReadFailed) as caught:  # html.parser is quadratic in unclosed tags
-        run_parser("html_child.py", b"<a " * 300_000, name="a.html", stall_s=2)
+        run_parser("html_child", b"<a " * 300_000, name="a.html", stall_s=2)
     assert caught.value.reason == "too_large"
-
-
-# ---- PDF ----
-
-
-def test_pdf_text_has_pages_headings_and_whole_sentences() -> None:
-    document = read(FIXTURES / "korean.pdf", max_bytes=MAX_BYTES)
-    assert document.title == "휴가 규정"
-    assert [block.place.page for block in document.blocks] == [1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5]
-    blocks = texts(document)
-    assert document.blocks[2].heading == ("휴가 규정", "제2장 연차 휴가", "제3조(일수)")
-    assert "전체 일수는 25일을 넘지 않는다. 사용하지 않은 휴가는 이듬해 1월 31일까지" in blocks[2]
-    assert blocks[3] == (
-        "1. 반차는 오전 또는 오후 4시간으로 한다.\n2. 반반차는 2시간 단위로 신청한다.\n3. 신청은 3일 전까지 팀장의 승인을 받는다."
-    )
-    assert "A carry-over request needs the approval" in blocks[4]
-
-
-def test_sentence_over_a_page_break_stays_on_the_page_it_begins_on() -> None:
-    blocks = texts(read(FIXTURES / "korean.pdf", max_bytes=MAX_BYTES))
-    assert blocks[11].endswith("직원은 신청서를 내고 담당자의 확인을 받아야 한다.")
-    assert blocks[12].startswith("담당자는 접수한 날부터 9일 안에")
-
-
-def test_pdf_running_header_and_page_numbers_are_dropped() -> None:
-    document = read(FIXTURES / "korean.pdf", max_bytes=MAX_BYTES)
-    assert "2024년판" not in document.text
-    assert "- 3 -" not in document.text
-
-
-def test_pdf_with_an_empty_password_is_read() -> None:
-    opened = read(FIXTURES / "encrypted_open.pdf", max_bytes=MAX_BYTES)
-    assert opened.text == read(FIXTURES / "korean.pdf", max_bytes=MAX_BYTES).text
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"), [("encrypted.pdf", "encrypted"), ("damaged.pdf", "damaged"), ("scan.pdf", "no_text")]
-)
-def test_unreadable_pdf_has_a_reason(name: str, reason: str) -> None:
-    assert reason_of(FIXTURES / name) == reason
-
-
-def test_scan_message_names_pages_and_text_recognition() -> None:
-    with pytest.raises(ReadFailed) as caught:
-        read(FIXTURES / "scan.pdf", max_bytes=MAX_BYTES)
-    assert "1 page" in str(caught.value)
-    assert "OCR" in caught.value.hint
-
-
-def _pdf_with_content(content: bytes, *, filter_name: str | None = None) -> bytes:
-    writer = PdfWriter()
-    page = writer.add_blank_page(200, 200)
-    stream = StreamObject()
-    stream.set_data(content)
-    if filter_name:
-        stream[NameObject("/Filter")] = NameObject(filter_name)
-    page[NameObject("/Contents")] = writer._add_object(stream)
-    buffer = io.BytesIO()
-    writer.write(buffer)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "filter_name"), [(b"\x81 " * 30_000_000, "/RunLengthDecode"), (b"[" * 20_000_000, None)]
-)
-def test_pdf_bomb_is_ended_and_the_next_file_is_read(content: bytes, filter_name: str | None) -> None:
-    bomb = _pdf_with_content(content, filter_name=filter_name)
-    with pytest.raises(ReadFailed) as caught:
-        run_parser("pdf_child.py", bomb, name="bomb.pdf", stall_s=5)
-        read_pdf(bomb, name="bomb.pdf")
-    assert caught.value.reason in {"too_large", "damaged", "no_text"}
-    assert read(FIXTURES / "korean.pdf", max_bytes=MAX_BYTES).blocks
-
-
-def test_pdf_title_of_a_word_processor_is_not_taken(tmp_path: Path) -> None:
-    writer = PdfWriter(clone_from=PdfReader(FIXTURES / "korean.pdf"))
-    writer.add_metadata({"/Title": "Microsoft Word - 초안.docx"})
-    writer.write(tmp_path / "규정집.pdf")
-    assert read(tmp_path / "규정집.pdf", max_bytes=MAX_BYTES).title == "휴가 규정"  # its first top bookmark
-
-
-# ---- PDF layout ----
-
-
-def test_totals_at_the_foot_of_pages_are_kept() -> None:
-    pages = [
-        ["머리글 하나", f"{n} 본문 {n}쪽의 첫 줄이다", f"둘째 {n * n}", "합계 1,2" + str(n * 7 % 5) + "0"]
-        for n in range(4)
-    ]
-    assert without_running_lines(pages) == [page[1:] for page in pages]
-
-
-def test_page_numbers_in_running_lines_are_recognised() -> None:
-    bodies = ["Chapter 1", "Chapter 2", "Chapter 3", "Chapter 4"]
-    pages = [[body, f"Annual report 2024 | {n + 11} of 90", f"- {n + 9} -"] for n, body in enumerate(bodies)]
-    assert without_running_lines(pages) == [[body] for body in bodies]
-
-
-def test_wrapped_lines_are_joined_and_hyphens_taken_out() -> None:
-    lines = ["The committee discussed the imple-", "mentation of the well-known plan and", "agreed.", "Next item"]
-    assert paragraphs(lines, inside_words=False) == [
-        ("paragraph", "The committee discussed the implementation of the well-known plan and agreed."),
-        ("paragraph", "Next item"),
-    ]
-
-
-def test_korean_wrapped_inside_words_is_joined_without_a_space() -> None:
-    lines = ["이 규정은 직원의 휴가에 관한 사", "항을 정하여 직원이 충분히 쉬고 ", "일할 수 있게 한다."]
-    joined = "이 규정은 직원의 휴가에 관한 사항을 정하여 직원이 충분히 쉬고 일할 수 있게 한다."
-    assert paragraphs(lines, inside_words=True) == [("paragraph", joined)]
-
-
-def test_rows_of_numbers_stay_lines() -> None:
-    lines = ["Revenue 1,234 2,345 3,456", "Cost (200) (300) (400)"]
-    assert paragraphs(lines, inside_words=False) == [("table", "\n".join(lines))]
