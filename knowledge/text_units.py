@@ -30,6 +30,10 @@ _LIST_ITEM = re.compile(
     r"[ \t]{0,40}(?:[-*+•·▪◦‣○●■□▶※◆◇►➢✓] |[-*+•▪◦‣○●■□▶※◆◇][^\S\n]|[①-⑳❶-❿]|\d{1,3}[.)] |\(\d{1,3}\) ?|[가-하A-Za-z]\) "
     r"|[가나다라마바사아자차카타파하]\. )"
 )
+# A marker on a line of its own, as text out of a PDF has it: what it marks stands on the next line.
+_LONE_MARKER = re.compile(
+    r"[ \t]{0,40}(?:[-*+•·▪◦‣○●■□▶※◆◇►➢✓]|[①-⑳❶-❿]|\(?\d{1,2}[.)]|[가나다라마바사아자차카타파하][.)])\s{0,9}$"
+)
 _NUMBERED = re.compile(r"[ \t]{0,40}\d{1,3}\. ")
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6} ")
 _TABLE_ROW = re.compile(r"[ \t]{0,40}\|")
@@ -81,7 +85,7 @@ def units(text: str) -> Iterator[Span]:
             if unit:
                 yield unit
             unit = (start, end)
-            in_list = _LIST_ITEM.match(line) is not None
+            in_list = (_LIST_ITEM.match(line) or _LONE_MARKER.match(line)) is not None
         previous = line
     if unit:
         yield from _fenced(text, *unit) if fence_start is not None else (unit,)
@@ -104,6 +108,10 @@ def _continues(previous: str, line: str, *, in_list: bool) -> bool:
     tail = previous[-40:].rstrip()
     if _LIST_ITEM.match(line):  # "2024." + "3. 1. 시행" is a date, not a list
         return bool(_NUMBERED.match(line) and len(tail) > 1 and tail[-1] == "." and tail[-2].isdigit())
+    if _LONE_MARKER.match(line):
+        return False
+    if _LONE_MARKER.match(previous):
+        return True
     if _LABEL.match(line.lstrip()):
         return False
     if _ENDS_SENTENCE.search(tail):

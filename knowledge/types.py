@@ -57,7 +57,10 @@ class ParsedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What is embedded and found: `document.text[start:end]`, at most `chunk_tokens` of the embedder's own tokens."""
+    """What is embedded and found: `document.text[start:end]`, at most `chunk_tokens` of the embedder's own tokens.
+
+    `table_header`: the header row of the table whose rows these are, where the chunk begins below it; else "".
+    """
 
     ordinal: int
     start: int
@@ -65,6 +68,7 @@ class Chunk:
     text: str
     heading: tuple[str, ...] = ()
     place: Place = Place()
+    table_header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,12 @@ class Document:
     title: str
     text: str
     language: str  # "ko", "en" or "und"
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def parsed(self) -> ParsedDocument:
+        """What its reader made of it, to chunk it anew."""
+        return ParsedDocument(self.title, self.text, self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,10 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One retrieved passage: the same object from retrieval to page, API, history and log. `rank` counts from 1."""
+    """One retrieved passage: the same object from retrieval to page, API, history and log. `rank` counts from 1.
+
+    `text` is a slice of the document. `table_header`: as `Chunk.table_header`, shown above `text` wherever it is read.
+    """
 
     chunk_id: str
     document_id: str
@@ -114,6 +127,12 @@ class Evidence:
     language: str
     scores: Scores
     rank: int
+    table_header: str = ""
+
+    @property
+    def readable(self) -> str:
+        """The passage as a person or a model reads it: with the header row of its table."""
+        return f"{self.table_header}\n{self.text}" if self.table_header else self.text
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -130,6 +149,7 @@ class Evidence:
             "language": self.language,
             "scores": asdict(self.scores),
             "rank": self.rank,
+            "table_header": self.table_header,
         }
 
     @classmethod
@@ -148,6 +168,7 @@ class Evidence:
             language=data["language"],
             scores=Scores(**data["scores"]),
             rank=data["rank"],
+            table_header=data.get("table_header", ""),
         )
 
 

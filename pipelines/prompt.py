@@ -176,7 +176,7 @@ def _where(place: Place) -> str:
 def _numbered(evidence: Sequence[Evidence]) -> list[str]:
     tag = _unguessable([item.text for item in evidence])
     return [
-        f"<passage-{tag}>\n[{n}] {_defused(passage_title(item))}\n{_defused(item.text)}\n</passage-{tag}>"
+        f"<passage-{tag}>\n[{n}] {_defused(passage_title(item))}\n{_defused(item.readable)}\n</passage-{tag}>"
         for n, item in enumerate(evidence, start=1)
     ]
 

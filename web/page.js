@@ -226,7 +226,9 @@
       pieces.push(characters.slice(at, start).join(""), make("mark", {}, characters.slice(start, end).join("")));
       at = end;
     }
-    return make("blockquote", {}, pieces, characters.slice(at).join(""));
+    // Rows from the middle of a table are read under its header.
+    const header = evidence.table_header && make("div", { class: "table-header" }, evidence.table_header);
+    return make("blockquote", {}, header, pieces, characters.slice(at).join(""));
   }
 
   function entryHead(evidence, number) {

@@ -16,7 +16,9 @@ from ingest.readers.plain import read_plain
 from ingest.readers.table import read_table
 from knowledge.embedding.spans import split_at_tokens
 from knowledge.errors import ReadFailed
-from knowledge.types import Chunk, ParsedDocument, Place
+from knowledge.types import Block, Chunk, ParsedDocument, Place
+
+RULE = re.compile(r"^\|(?: --- \|)+$", re.MULTILINE)
 
 
 def count_words(text: str) -> int:
@@ -43,6 +45,8 @@ def assert_sound(document: ParsedDocument, chunks: list[Chunk], max_tokens: int)
     for piece in chunks:
         covered[piece.start : piece.end] = b"\1" * (piece.end - piece.start)
     for block in document.blocks:
+        for rule in RULE.finditer(document.text, block.start, block.end):  # has no room beside a very long header
+            covered[rule.start() : rule.end()] = b"\1" * (rule.end() - rule.start())
         for position in range(block.start, block.end):
             assert covered[position] or document.text[position].isspace()
 
@@ -172,6 +176,84 @@ def test_long_table_is_cut_between_rows() -> None:
     chunks = chunks_of(document, 60)
     assert len(chunks) > 3
     assert all(line.startswith("|") and line.endswith("|") for piece in chunks for line in piece.text.split("\n"))
+
+
+def test_every_chunk_of_a_table_has_its_header_row() -> None:
+    rows = "\n".join(f"| 항목 {n} | {n},000원 |" for n in range(40))
+    content = f"소개 글이다.\n\n| 항목 | 금액 |\n|---|:--:|\n{rows}\n\n맺는 글이다."
+    first, *others = chunks_of(read_markdown(content.encode(), name="a.md"), 60)
+    assert first.text.startswith("소개 글이다.\n\n| 항목 | 금액 |\n| --- | --- |\n| 항목 0 |")
+    assert first.table_header == ""
+    assert len(others) > 3
+    assert all(piece.table_header == "| 항목 | 금액 |" and piece.text.startswith("| 항목 ") for piece in others)
+    assert all(count_words(piece.text) + count_words(piece.table_header) <= 60 for piece in others)
+
+
+def test_header_row_below_a_caption_is_found() -> None:
+    builder = DocumentBuilder()
+    builder.block("| 표 1 |\n| a | b |\n| --- | --- |\n" + "\n".join(f"| {n} | x |" for n in range(20)), kind="table")
+    chunks = chunks_of(builder.build(name="a.html"), 30)
+    assert [piece.table_header for piece in chunks] == ["", *["| a | b |"] * (len(chunks) - 1)]
+
+
+def test_table_without_a_rule_has_no_header_row() -> None:
+    builder = DocumentBuilder()
+    builder.block("\n".join(f"| {n} | - |" for n in range(40)), kind="table")
+    chunks = chunks_of(builder.build(name="a.docx"), 30)
+    assert len(chunks) > 3
+    assert not any(piece.table_header for piece in chunks)
+
+
+def test_header_row_that_would_fill_the_chunks_is_not_repeated() -> None:
+    header = f"| {'이름 ' * 30}| 값 |"
+    rows = "\n".join(f"| 행 {n} | {n} |" for n in range(20))
+    document = read_markdown(f"{header}\n|---|---|\n{rows}".encode(), name="a.md")
+    chunks = chunks_of(document, 30)
+    assert not any(piece.table_header for piece in chunks)
+    assert not any(piece.text.startswith("| ---") for piece in chunks)
+    assert_sound(document, chunks, 30)
+
+
+def test_row_longer_than_a_chunk_keeps_the_header_in_every_part() -> None:
+    row = "| 설명 | " + "길게 이어지는 설명이다. " * 30 + "|"
+    document = read_markdown(f"| 이름 | 뜻 |\n|---|---|\n| 가 | 나 |\n{row}".encode(), name="a.md")
+    chunks = chunks_of(document, 40)
+    assert len(chunks) > 3
+    assert all(piece.table_header == "| 이름 | 뜻 |" for piece in chunks[1:])
+    assert all(count_words(piece.text) + 5 <= 40 for piece in chunks[1:])
+
+
+def test_lead_stays_with_the_list_it_announces() -> None:
+    text = "가나다 라마바. " * 9
+    document = read_markdown(
+        f"{text}\n\n준비물은 다음과 같다.\n\n- 하나 둘\n- 셋 넷 다섯\n- 여섯".encode(), name="a.md"
+    )
+    chunks = chunks_of(document, 24)
+    assert chunks[-1].text.startswith("준비물은 다음과 같다.\n\n- 하나")
+
+
+def test_cuts_fall_between_lines_rather_than_inside_one() -> None:
+    lines = [f"({n}) 첫 문장이 여기에 있다. 둘째 문장은 조금 더 길게 이어진다." for n in range(1, 7)]
+    builder = DocumentBuilder()
+    builder.block("\n".join(lines))
+    chunks = chunks_of(builder.build(name="a.txt"), 32)
+    assert len(chunks) > 2
+    assert all(piece.text.startswith("(") for piece in chunks)
+
+
+def test_title_that_is_no_heading_joins_the_first_section() -> None:
+    builder = DocumentBuilder()
+    builder.block("취업규칙")
+    builder.heading(1, "제1장 총칙")
+    builder.block("이 규칙은 근로조건을 정한다. " * 6)
+    (only,) = chunks_of(builder.build(name="a.docx"), 100)
+    assert only.text.startswith("취업규칙\n\n제1장 총칙\n\n이 규칙은")
+    assert only.heading == ("제1장 총칙",)
+
+
+def test_blank_lines_without_end_are_in_no_chunk() -> None:
+    document = ParsedDocument("a", "앞\n" + "\n" * 100_000 + "뒤", (Block(0, 100_003),))
+    assert [piece.text for piece in chunks_of(document, 64)] == ["앞", "뒤"]
 
 
 def test_code_is_cut_between_lines() -> None:
