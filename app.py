@@ -1,7 +1,7 @@
 """The only wiring: builds everything from the settings and starts it. `gakju` is this module's `main`.
 
     gakju run               the page and its API (what `make run` does)
-    gakju ingest PATH…      documents into the index
+    gakju ingest add PATH…  documents into the index; status, retry, remove, prune, reembed, watch and verify beside it
     gakju ask "QUESTION"    a question to the running app, from a terminal
 
 Exit codes: 0 done; 1 done in part; 2 wrong use or setting; 3 something it needs does not answer.
@@ -21,10 +21,10 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from settings import Settings, SettingsError, load_settings
 
@@ -34,15 +34,22 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import uvicorn
 
+from ingest.cli import add_commands
+from ingest.cli.tools import Tools
 from knowledge.database import Database, redact
-from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.errors import GakjuError
-from knowledge.lexemes import Analyzer
-from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.generations import Generation, Manifest, open_active
 from knowledge.servers import EmbeddedServers
-from knowledge.store import IndexStore
 
+# What loads models or the page is imported where it is used: `gakju ingest status` needs neither.
 if TYPE_CHECKING:
+    from ingest.ingestor import Ingestor
+    from ingest.reembedding import Reembedder
+    from ingest.workers import Workers
+    from knowledge.embedding import GakjuEmbedding
+    from knowledge.lexemes import Analyzer
+    from knowledge.live_index import LiveIndex
+    from knowledge.store import IndexStore
     from pipelines.service import ChatService
 
 log = logging.getLogger("gakju")
@@ -69,7 +76,9 @@ class Index:
     store: IndexStore
     embedding: GakjuEmbedding
     analyzer: Analyzer
+    generation: Generation
     where: str
+    live: LiveIndex
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,10 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="start the page and its API")
     run.set_defaults(command=_run)
-    ingest = commands.add_parser("ingest", help="put documents into the index")
-    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
-    ingest.add_argument("--collection", help="name of the collection (default: COLLECTION, else 'default')")
-    ingest.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    ingest = commands.add_parser("ingest", help="put documents into the index, and look after them")
+    add_commands(ingest)
     ingest.set_defaults(command=_ingest)
     ask = commands.add_parser("ask", help="ask the running app; the conversation goes on until --new")
     ask.add_argument("question", help="the question, in quotes")
@@ -116,73 +123,173 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
+def open_database(settings: Settings) -> Iterator[tuple[EmbeddedServers, Database, str]]:
+    """The servers, the database that the settings name (an embedded one if none), and where it is; closed at the end.
+
+    Raises:
+        GakjuError: the database does not answer, an embedded server does not start.
+    """
+    with ExitStack() as stack:
+        servers = stack.enter_context(EmbeddedServers(settings.data_dir.absolute()))
+        if settings.database_url:
+            db, where = Database(settings.database_url), redact(settings.database_url)
+        else:
+            running = servers.postgres()
+            db, where = Database(running.url, where=running.where), running.where
+        stack.callback(db.close)
+        db.open()
+        yield servers, db, where
+
+
+@contextmanager
 def open_index(settings: Settings) -> Iterator[Index]:
     """Everything that ingesting and searching need, embedded servers included; closed again at the end.
 
     Raises:
         GakjuError: the database does not answer, an embedded server does not start, the index was built otherwise.
     """
-    data_dir = settings.data_dir.absolute()
-    with ExitStack() as stack:
-        servers = stack.enter_context(EmbeddedServers(data_dir))
-        with ThreadPoolExecutor() as pool:  # loading the model and starting the database use different resources
-            embedding_job = pool.submit(_embedding, settings, data_dir)
-            if settings.database_url:
-                db, where = Database(settings.database_url), redact(settings.database_url)
-            else:
-                running = servers.postgres()
-                db, where = Database(running.url, where=running.where), running.where
-            stack.callback(db.close)
-            db.open()
-            embedding = embedding_job.result()
+    from knowledge.lexemes import Analyzer
+    from knowledge.live_index import LiveIndex
+
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        # Loading the model and starting the database use different resources.
+        embedding_job = pool.submit(_embedding, settings)
+        servers, db, where = stack.enter_context(open_database(settings))
+        embedding = embedding_job.result()
         stack.callback(embedding.close)
-        ensure_manifest(db, Manifest(embedding.spec.to_dict()))
-        yield Index(servers, db, IndexStore(db), embedding, Analyzer(), where)
+        generation = open_active(db, manifest_of(settings, embedding))
+        live = LiveIndex(db, generation, embedding, build=lambda manifest: _embedding_of(settings, manifest))
+        stack.callback(live.close)
+        yield Index(servers, db, live.current.store, embedding, Analyzer(), generation, where, live)
 
 
-def _embedding(settings: Settings, data_dir: Path) -> GakjuEmbedding:
+def _embedding_of(settings: Settings, manifest: Manifest) -> GakjuEmbedding | None:
+    """The embedder of another generation, if these settings lead to it: the bundled one, or a model of their server."""
+    from knowledge.embedding import build_embedding
+
+    name = str(manifest.embedding["name"])
+    model = name.removesuffix("/endpoint")
+    is_bundled = model == name
+    if not is_bundled and not settings.embed_base_url:
+        return None
+    return build_embedding(
+        base_url="" if is_bundled else settings.embed_base_url,
+        model="" if is_bundled else model,
+        api_key=settings.embed_api_key.get_secret_value(),
+        query_prefix=str(manifest.embedding["query_prefix"]),
+        passage_prefix=str(manifest.embedding["passage_prefix"]),
+        cache_dir=settings.data_dir.absolute() / "cache",
+    )
+
+
+def manifest_of(settings: Settings, embedding: GakjuEmbedding) -> Manifest:
+    """What these settings make of documents."""
+    from ingest.preparing import chunking
+
+    return Manifest(embedding.spec.to_dict(), chunking(settings.chunk_tokens))
+
+
+def _embedding(settings: Settings) -> GakjuEmbedding:
+    from knowledge.embedding import build_embedding
+
     return build_embedding(
         base_url=settings.embed_base_url,
         model=settings.embed_model,
         api_key=settings.embed_api_key.get_secret_value(),
         query_prefix=settings.embed_query_prefix,
         passage_prefix=settings.embed_passage_prefix,
-        cache_dir=data_dir / "cache",
+        cache_dir=settings.data_dir.absolute() / "cache",
     )
 
 
 def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
-    with open_index(settings) as index:
-        return ingest_paths(
-            settings,
-            index,
-            arguments.paths,
-            collection=arguments.collection or settings.collection,
-            as_json=arguments.json,
+    with open_database(settings) as (servers, db, _):
+
+        @contextmanager
+        def ingestor(collection: str, ray_address: str | None) -> Iterator[Ingestor]:
+            from knowledge.lexemes import Analyzer
+            from knowledge.store import IndexStore
+
+            embedding = _embedding(settings)
+            with closing(embedding), _workers(settings, embedding, Analyzer(), ray_address) as workers:
+                store = IndexStore(db, open_active(db, manifest_of(settings, embedding)))
+                with open_ingestor(settings, store, collection, workers) as opened:
+                    yield opened
+
+        @contextmanager
+        def reembedder() -> Iterator[Reembedder]:
+            from ingest.preparing import Preparer
+            from ingest.reembedding import Reembedder
+            from knowledge.lexemes import Analyzer
+
+            embedding = _embedding(settings)
+            with closing(embedding):
+                preparer = Preparer(embedding, Analyzer(), chunk_tokens=settings.chunk_tokens)
+                yield Reembedder(db, manifest_of(settings, embedding), preparer)
+
+        tools = Tools(db, settings.collection, ingestor, reembedder, servers.ensure)
+        return int(arguments.ingest_command(tools, arguments))
+
+
+@contextmanager
+def open_ingestor(settings: Settings, store: IndexStore, collection: str, workers: Workers) -> Iterator[Ingestor]:
+    """Puts files into `collection`; a run of it lives as long as this context."""
+    from ingest.ingestor import Ingestor
+    from knowledge.file_states import FileStates
+
+    with FileStates(store.db, collection) as states:
+        yield Ingestor(
+            store,
+            states,
+            workers,
+            max_file_bytes=settings.max_file_mb * 1_000_000,
+            file_timeout_s=settings.file_timeout_s,
         )
 
 
-def ingest_paths(
-    settings: Settings,
-    index: Index,
-    paths: Sequence[Path],
-    *,
-    collection: str,
-    as_json: bool = False,
-    quiet: bool = False,
-) -> int:
-    from ingest import cli
-    from ingest.ingestor import Ingestor
+@contextmanager
+def _workers(
+    settings: Settings, embedding: GakjuEmbedding, analyzer: Analyzer, ray_address: str | None
+) -> Iterator[Workers]:
+    """This machine's processors, or with an address a Ray cluster's."""
+    from ingest.preparing import Preparer
+    from ingest.workers import LocalWorkers
 
-    ingestor = Ingestor(
-        index.store,
-        index.embedding,
-        index.analyzer,
-        collection=collection,
-        chunk_tokens=settings.chunk_tokens,
-        max_file_bytes=settings.max_file_mb * 1_000_000,
-    )
-    return cli.run(ingestor, paths, as_json=as_json, quiet=quiet)
+    max_file_bytes, file_timeout_s = settings.max_file_mb * 1_000_000, settings.file_timeout_s
+    workers: Workers
+    if ray_address is None:
+        preparer = Preparer(embedding, analyzer, chunk_tokens=settings.chunk_tokens)
+        workers = LocalWorkers(preparer, max_file_bytes=max_file_bytes, file_timeout_s=file_timeout_s)
+    else:
+        from ingest.ray_cluster import RayWorkers
+        from ingest.ray_worker import WorkerRecipe
+
+        recipe = WorkerRecipe(
+            chunk_tokens=settings.chunk_tokens,
+            max_file_bytes=max_file_bytes,
+            file_timeout_s=file_timeout_s,
+            embed_base_url=settings.embed_base_url,
+            embed_model=settings.embed_model,
+            embed_api_key=settings.embed_api_key.get_secret_value(),
+            embed_query_prefix=settings.embed_query_prefix,
+            embed_passage_prefix=settings.embed_passage_prefix,
+        )
+        workers = RayWorkers(recipe, manifest=manifest_of(settings, embedding), address=ray_address)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def ingest_quietly(settings: Settings, index: Index, paths: Sequence[Path]) -> int:
+    """Ingest into the default collection and tell only of changes, failures and long work; the command's exit code."""
+    from ingest.cli.add import run_quietly
+
+    with (
+        _workers(settings, index.embedding, index.analyzer, None) as workers,
+        open_ingestor(settings, index.store, settings.collection, workers) as ingestor,
+    ):
+        return run_quietly(ingestor, paths)
 
 
 def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -200,7 +307,7 @@ def _run(settings: Settings, arguments: argparse.Namespace) -> int:
         page_code = pool.submit(__import__, "web.server")
         words = pool.submit(index.analyzer.warm_up)
         if settings.knowledge_dir.is_dir():
-            ingest_paths(settings, index, [settings.knowledge_dir], collection=settings.collection, quiet=True)
+            ingest_quietly(settings, index, [settings.knowledge_dir])
         else:
             print(f"KNOWLEDGE_DIR {settings.knowledge_dir} is not a folder: nothing was ingested.", file=sys.stderr)
         page_code.result()
@@ -267,7 +374,7 @@ async def _serve(
         signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
     stopping = asyncio.create_task(_stop_when(stop, server))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    watching = asyncio.create_task(_watch(index.servers))
+    watching = asyncio.create_task(_watch(settings, index, service))
     while not server.started and not serving.done():
         await asyncio.sleep(0.02)
     if server.started:
@@ -280,13 +387,9 @@ async def _serve(
 @contextmanager
 def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
     """The conversation over `index`, with the memory and the language model that the settings name."""
-    from knowledge.search import Searcher
     from pipelines import llm as chat
     from pipelines.chatlog import ChatLog
-    from pipelines.gate import Gate
     from pipelines.memory import SessionMemory, connect
-    from pipelines.quote import QuoteLLM
-    from pipelines.retriever import EvidenceRetriever
     from pipelines.service import ChatService, Parts
 
     url, where = settings.redis_url, redact(settings.redis_url)
@@ -294,7 +397,7 @@ def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
         running = index.servers.redis()
         url, where = running.url, running.where
     sessions = SessionMemory(connect(url), ttl_s=settings.session_ttl_hours * 3600)
-    searcher = Searcher(index.db, dimension=index.embedding.spec.dimension)
+    search_parts, embedding = _search_parts(settings, index)
     model = (
         chat.connect(
             base_url=settings.llm_base_url,
@@ -310,25 +413,40 @@ def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
             ),
         )
         if settings.llm_base_url
-        else QuoteLLM(analyzer=index.analyzer, embedding=index.embedding, idf=searcher.idf)
+        else search_parts.pop("llm")
     )
-    spec = index.embedding.spec
-    embedding = f"{spec.name} ({spec.dimension} numbers, {settings.embed_base_url or 'bundled'})"
     parts = Parts(
         db=index.db,
-        store=index.store,
-        retriever=EvidenceRetriever(searcher, index.embedding, index.analyzer, top_k=settings.top_k),
         analyzer=index.analyzer,
         llm=model,
-        gate=Gate.load(spec.name),
         sessions=sessions,
         chat_log=ChatLog(settings.data_dir.absolute() / "logs" / "chat.jsonl"),
+        **search_parts,
     )
     running_on = {"database": index.where, "memory": where, "embedding": embedding}
     try:
         yield ChatService(parts, where=running_on, max_message_chars=settings.max_message_chars)
     finally:
         sessions.close()
+
+
+def _search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]:
+    """The parts of the service that belong to one generation of the index, and what is said of its embedding."""
+    from pipelines.gate import Gate
+    from pipelines.quote import QuoteLLM
+    from pipelines.retriever import EvidenceRetriever
+
+    opened = index.live.current
+    spec = opened.embedding.spec
+    parts: dict[str, Any] = {
+        "store": opened.store,
+        "retriever": EvidenceRetriever(opened.searcher, opened.embedding, index.analyzer, top_k=settings.top_k),
+        "gate": Gate.load(spec.name),
+    }
+    if not settings.llm_base_url:
+        parts["llm"] = QuoteLLM(analyzer=index.analyzer, embedding=opened.embedding, idf=opened.searcher.idf)
+    served_by = settings.embed_base_url if spec.name.endswith("/endpoint") else "bundled"
+    return parts, f"{spec.name} ({spec.dimension} numbers, {served_by})"
 
 
 def _page(settings: Settings, index: Index, service: ChatService) -> uvicorn.Config:
@@ -357,12 +475,15 @@ def _url_host(settings: Settings) -> str:
     return f"[{settings.host}]" if ":" in settings.host else settings.host
 
 
-async def _watch(servers: EmbeddedServers) -> None:
-    """Bring an embedded server back that died."""
+async def _watch(settings: Settings, index: Index, service: ChatService) -> None:
+    """Bring an embedded server back that died; go over to an index that another process switched to."""
     while True:
         await asyncio.sleep(WATCH_EVERY_S)
         try:
-            await asyncio.to_thread(servers.ensure)
+            await asyncio.to_thread(index.servers.ensure)
+            if await asyncio.to_thread(index.live.follow):
+                search_parts, embedding = _search_parts(settings, index)
+                service.use(replace(service.parts, **search_parts), embedding=embedding)
         except GakjuError as exc:
             log.error("%s", exc.sentence())
         except Exception:  # whatever it was this time, the servers must still be watched

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(256, ge=64, le=500)
     top_k: int = Field(6, ge=1, le=50)
     max_file_mb: int = Field(200, ge=1, le=10_000)
+    file_timeout_s: float = Field(120, ge=1, le=3600)
 
     # Conversations.
     max_message_chars: int = Field(8_000, ge=100, le=100_000)

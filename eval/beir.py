@@ -80,7 +80,7 @@ def store_set(data: QuestionSet, store: IndexStore, *, embedding: GakjuEmbedding
             )
             chunk = Chunk(0, 0, len(passage.text), passage.text)
             item = EmbeddedChunk(chunk, vector, analyzer.analyze(text), document.language)
-            store.replace(document, [item], chunking="whole passage")
+            store.replace(document, [item], reading="whole passage")
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

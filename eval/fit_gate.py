@@ -23,7 +23,7 @@ from eval.beir import Question, QuestionSet, load, store_set
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.lexemes import Analyzer
-from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.generations import Manifest, open_active
 from knowledge.search import Searcher
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
@@ -72,10 +72,10 @@ def _measure(
     with EmbeddedServers(data_dir.absolute()) as servers:
         db = Database(servers.postgres().url)
         db.open()
-        ensure_manifest(db, Manifest(embedding.spec.to_dict()))
-        searcher = Searcher(db, dimension=embedding.spec.dimension)
+        generation = open_active(db, Manifest(embedding.spec.to_dict(), "whole passages"))
+        searcher = Searcher(db, generation)
         for data in sets:
-            store_set(data, IndexStore(db), embedding=embedding, analyzer=analyzer)
+            store_set(data, IndexStore(db, generation), embedding=embedding, analyzer=analyzer)
         for data in sets:
             for other in sets:
                 count = OWN_QUESTIONS if other is data else FOREIGN_QUESTIONS

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import ingest_paths, open_index, open_service
+from app import ingest_quietly, open_index, open_service
 from knowledge.types import Evidence
 from pipelines.events import Done, Turn
 from pipelines.service import ChatService
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: Settings) -> list[Outcome]:
     with open_index(settings) as index:
-        ingest_paths(settings, index, [settings.knowledge_dir], collection=settings.collection, quiet=True)
+        ingest_quietly(settings, index, [settings.knowledge_dir])
         with open_service(settings, index) as service:
             return asyncio.run(ask_all(service, load_questions()))
 

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psycopg
 from pgvector.psycopg import register_vector
+from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError
+
+__all__ = ["Connection", "Database", "migrate", "redact"]
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,17 @@ class Database:
             with self._pool.connection() as conn:
                 yield conn
         except (psycopg.Error, PoolTimeout) as exc:
+            raise self._failure(exc) from exc
+
+    def dedicated(self) -> psycopg.Connection:
+        """A connection outside the pool, for locks that are held as long as it is open. Close it yourself.
+
+        Raises:
+            DatabaseUnavailable: as `connection`.
+        """
+        try:
+            return psycopg.connect(self._url, autocommit=True, connect_timeout=int(self._connect_timeout_s))
+        except psycopg.Error as exc:
             raise self._failure(exc) from exc
 
     def ping(self) -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import LiteralString
 from uuid import UUID
 
 import numpy as np
@@ -19,8 +20,9 @@ import psycopg
 from pgvector import HalfVector, SparseVector
 from psycopg import sql
 
+from knowledge.copy_rows import TERM_SPACE, term_id
 from knowledge.database import Database
-from knowledge.store import TERM_SPACE
+from knowledge.generations import Generation, assert_kept
 from knowledge.types import Evidence, Place, Scores
 
 MAX_QUERY_LEXEMES = 2_000  # a sparsevec holds 16,000; no question needs as many
@@ -38,7 +40,7 @@ class Found:
 
 
 class Searcher:
-    """Searches `collections` (None: all). `candidates`: results each leg contributes to the fusion.
+    """Searches one generation of the index. `candidates`: results each leg contributes to the fusion.
 
     `posting_budget`: chunks that the words leg looks at, at most, unless its rarest lexeme alone has more.
     """
@@ -46,8 +48,8 @@ class Searcher:
     def __init__(
         self,
         db: Database,
+        generation: Generation,
         *,
-        dimension: int,
         candidates: int = 100,
         posting_budget: int = 30_000,
         meaning_weight: float = 0.5,
@@ -55,15 +57,30 @@ class Searcher:
         if not 0 <= meaning_weight <= 1:
             raise ValueError(f"meaning_weight is {meaning_weight}, must be 0..1")
         self._db = db
-        self.dimension = dimension
+        self.generation = generation
+        self.dimension = generation.manifest.dimension
         self._candidates = candidates
         self._budget = posting_budget
         self._weight = meaning_weight
-        self._meaning_sql = sql.SQL(
+        # The generation stands in the text of the statements: the planner then sees its one partition alone.
+        self._meaning_sql = self._of_generation(
             "SELECT id, -(embedding::halfvec({d}) <#> %(q)s::halfvec({d})) FROM chunks "
-            "WHERE %(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s) "
+            "WHERE generation_id = {g} "
+            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
             "ORDER BY embedding::halfvec({d}) <#> %(q)s::halfvec({d}) LIMIT %(limit)s"
-        ).format(d=sql.Literal(dimension))
+        )
+        self._words_sql = self._of_generation(
+            "SELECT id, -(term_weights <#> %(q)s) AS score FROM chunks "
+            "WHERE generation_id = {g} AND term_ids && %(rare)s::int[] "
+            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
+            "ORDER BY score DESC, id LIMIT %(limit)s"
+        )
+        self._load_sql = self._of_generation(
+            "SELECT k.id, k.document_id, c.name, d.path, d.title, k.heading, k.place, k.start_char, k.end_char, "
+            "k.text, k.language, k.table_header FROM chunks k "
+            "JOIN documents d ON d.generation_id = k.generation_id AND d.id = k.document_id "
+            "JOIN collections c ON c.id = k.collection_id WHERE k.generation_id = {g} AND k.id = ANY(%s)"
+        )
 
     def search(
         self,
@@ -78,6 +95,7 @@ class Searcher:
 
         Raises:
             DatabaseUnavailable: the database does not answer.
+            IndexMismatch: the generation was dropped.
         """
         lexemes = dict(islice(lexemes.items(), MAX_QUERY_LEXEMES))
         with self._db.connection() as conn:
@@ -86,7 +104,8 @@ class Searcher:
             words, ceiling = self._by_words(conn, lexemes, ids)
             scores = fuse(meaning, words, meaning_weight=self._weight)
             best = sorted(scores, key=lambda key: (-scores[key].fused, key))[:top_k]
-            evidence = _load(conn, best, scores)
+            evidence = self._load(conn, best, scores)
+            assert_kept(conn, self.generation)
         share = max(words.values(), default=0.0) / ceiling if ceiling else 0.0
         return Found(evidence, min(share, 1.0))
 
@@ -94,14 +113,15 @@ class Searcher:
         """The chunks with these ids, in their order, without scores; unknown ids are left out."""
         ids = [UUID(chunk_id) for chunk_id in chunk_ids if _is_uuid(chunk_id)]
         with self._db.connection() as conn:
-            return _load(conn, ids, dict.fromkeys(ids, Scores()))
+            evidence = self._load(conn, ids, dict.fromkeys(ids, Scores()))
+            assert_kept(conn, self.generation)
+        return evidence
 
     def idf(self, lexemes: Sequence[str]) -> dict[str, float]:
         """BM25's inverse document frequency of each lexeme over the whole index; unknown ones get the highest."""
         with self._db.connection() as conn:
-            total, rows = _frequencies(conn, list(lexemes), None)
-        frequency = {term: count for term, _, count in rows}
-        return {term: _idf(frequency.get(term, 0), total) for term in lexemes}
+            total, counts = self._frequencies(conn, list(lexemes), None)
+        return {term: _idf(counts.get(term_id(term), 0), total) for term in lexemes}
 
     def _by_meaning(self, conn: psycopg.Connection, embedding: np.ndarray, ids: list[int] | None) -> dict[UUID, float]:
         values = {"q": HalfVector(embedding), "collections": ids, "limit": self._candidates}
@@ -110,22 +130,20 @@ class Searcher:
     def _by_words(
         self, conn: psycopg.Connection, lexemes: Mapping[str, float], ids: list[int] | None
     ) -> tuple[dict[UUID, float], float]:
-        total, rows = _frequencies(conn, list(lexemes), ids)
-        idf = {term_id: _idf(count, total) * lexemes[term] for term, term_id, count in rows}
-        known = {term for term, _, _ in rows}
+        total, counts = self._frequencies(conn, list(lexemes), ids)
+        idf: dict[int, float] = {}
+        for term, weight in lexemes.items():
+            number = term_id(term)
+            idf[number] = max(idf.get(number, 0.0), _idf(counts.get(number, 0), total) * weight)
         # Words that stand nowhere count too: a question of unknown words is not answered by its one common word.
-        ceiling = sum(idf.values()) + sum(
-            _idf(0, total) * weight for term, weight in lexemes.items() if term not in known
-        )
-        if not rows:
-            return {}, ceiling
+        ceiling = sum(idf.values())
+        if not idf:
+            return {}, 0.0
         found = conn.execute(
-            "SELECT id, -(term_weights <#> %(q)s) AS score FROM chunks WHERE term_ids && %(rare)s::int[] "
-            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
-            "ORDER BY score DESC, id LIMIT %(limit)s",
+            self._words_sql,
             {
                 "q": SparseVector(idf, TERM_SPACE),
-                "rare": self._rare([(term_id, count) for _, term_id, count in rows]),
+                "rare": self._rare([(number, counts.get(number, 0)) for number in idf]),
                 "collections": ids,
                 "limit": self._candidates,
             },
@@ -136,12 +154,64 @@ class Searcher:
         """The rarest terms whose postings together stay within the budget; always at least one."""
         chosen: list[int] = []
         spent = 0
-        for term_id, count in sorted(frequencies, key=lambda item: (item[1], item[0])):
+        for number, count in sorted(frequencies, key=lambda item: (item[1], item[0])):
             spent += count
             if chosen and spent > self._budget:
                 break
-            chosen.append(term_id)
+            chosen.append(number)
         return chosen
+
+    def _of_generation(self, statement: LiteralString) -> sql.Composed:
+        """`{g}`: the generation's number, `{d}`: its dimension."""
+        return sql.SQL(statement).format(g=sql.Literal(self.generation.id), d=sql.Literal(self.dimension))
+
+    def _frequencies(
+        self, conn: psycopg.Connection, lexemes: Sequence[str], ids: list[int] | None
+    ) -> tuple[int, dict[int, int]]:
+        """Number of chunks, and term id → chunks that hold it, for those that occur."""
+        values = {"ids": ids, "terms": [term_id(term) for term in lexemes], "generation": self.generation.id}
+        row = conn.execute(
+            "SELECT coalesce(sum(chunks), 0)::bigint FROM chunk_counts WHERE generation_id = %(generation)s "
+            "AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s))",
+            values,
+        ).fetchone()
+        rows = conn.execute(
+            "SELECT term_id, sum(chunks)::bigint FROM term_counts WHERE generation_id = %(generation)s "
+            "AND term_id = ANY(%(terms)s) AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s)) "
+            "GROUP BY term_id HAVING sum(chunks) > 0",
+            values,
+        ).fetchall()
+        return (int(row[0]) if row else 0), dict(rows)
+
+    def _load(
+        self, conn: psycopg.Connection, ids: Sequence[UUID], scores: Mapping[UUID, Scores]
+    ) -> tuple[Evidence, ...]:
+        rows = conn.execute(self._load_sql, (list(ids),)).fetchall()
+        by_id = {row[0]: row for row in rows}
+        evidence = []
+        for rank, key in enumerate((key for key in ids if key in by_id), start=1):
+            _, document_id, collection, path, title, heading, place, start, end, text, language, table_header = by_id[
+                key
+            ]
+            evidence.append(
+                Evidence(
+                    chunk_id=str(key),
+                    document_id=str(document_id),
+                    collection=collection,
+                    path=path,
+                    title=title,
+                    heading=tuple(heading),
+                    place=Place.from_dict(place),
+                    start=start,
+                    end=end,
+                    text=text,
+                    language=language,
+                    scores=scores[key],
+                    rank=rank,
+                    table_header=table_header,
+                )
+            )
+        return tuple(evidence)
 
 
 def fuse(meaning: Mapping[UUID, float], words: Mapping[UUID, float], *, meaning_weight: float) -> dict[UUID, Scores]:
@@ -180,51 +250,3 @@ def _collection_ids(conn: psycopg.Connection, names: Sequence[str] | None) -> li
     if names is None:
         return None
     return [row[0] for row in conn.execute("SELECT id FROM collections WHERE name = ANY(%s)", (list(names),))]
-
-
-def _frequencies(
-    conn: psycopg.Connection, lexemes: list[str], ids: list[int] | None
-) -> tuple[int, list[tuple[str, int, int]]]:
-    """Number of chunks, and (lexeme, term id, chunks that hold it) for those that occur."""
-    row = conn.execute(
-        "SELECT coalesce(sum(chunks), 0)::bigint FROM collections WHERE %(ids)s::int[] IS NULL OR id = ANY(%(ids)s)",
-        {"ids": ids},
-    ).fetchone()
-    rows = conn.execute(
-        "SELECT t.term, t.id, sum(c.chunks)::bigint FROM terms t JOIN term_counts c ON c.term_id = t.id "
-        "WHERE t.term = ANY(%(terms)s) AND (%(ids)s::int[] IS NULL OR c.collection_id = ANY(%(ids)s)) "
-        "GROUP BY t.term, t.id HAVING sum(c.chunks) > 0",
-        {"terms": lexemes, "ids": ids},
-    ).fetchall()
-    return (int(row[0]) if row else 0), rows
-
-
-def _load(conn: psycopg.Connection, ids: Sequence[UUID], scores: Mapping[UUID, Scores]) -> tuple[Evidence, ...]:
-    rows = conn.execute(
-        "SELECT k.id, k.document_id, c.name, d.path, d.title, k.heading, k.place, k.start_char, k.end_char, k.text, "
-        "k.language FROM chunks k JOIN documents d ON d.id = k.document_id JOIN collections c ON c.id = k.collection_id "
-        "WHERE k.id = ANY(%s)",
-        (list(ids),),
-    ).fetchall()
-    by_id = {row[0]: row for row in rows}
-    evidence = []
-    for rank, key in enumerate((key for key in ids if key in by_id), start=1):
-        _, document_id, collection, path, title, heading, place, start, end, text, language = by_id[key]
-        evidence.append(
-            Evidence(
-                chunk_id=str(key),
-                document_id=str(document_id),
-                collection=collection,
-                path=path,
-                title=title,
-                heading=tuple(heading),
-                place=Place.from_dict(place),
-                start=start,
-                end=end,
-                text=text,
-                language=language,
-                scores=scores[key],
-                rank=rank,
-            )
-        )
-    return tuple(evidence)

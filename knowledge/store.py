@@ -1,32 +1,35 @@
 """Documents and chunks in PostgreSQL. One transaction replaces one document; the old version answers until it commits.
 
-Identity: a document is collection + path, a chunk is its document's content + ordinal; both ids are derived from that,
-so the same content gets the same ids whenever and wherever it is stored.
-Knows nothing about files, embedding models or ranking (see knowledge/search.py).
+Identity: a document is collection + path, a chunk is its document's content, the way it was cut, and ordinal; both ids
+are derived from that, so the same content gets the same ids whenever and wherever it is stored.
+Knows nothing about reading files, embedding models or ranking (see knowledge/search.py).
 """
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector, SparseVector
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from knowledge.copy_rows import COLUMNS, HEADER, TRAILER, RowEncoder, count_change_row, terms_of
 from knowledge.database import Database
-from knowledge.types import Chunk, Document
+from knowledge.generations import Generation, writing
+from knowledge.types import Block, Chunk, Document, Place
 
 _NAMESPACE = uuid.UUID("6b1d6c53-3f0c-5d0a-9a35-5b2a0f6f7d11")
-TERM_SPACE = 1_000_000_000  # dimensions of term_weights: pgvector's largest
-BM25_K1 = 1.2
-BM25_B = 0.75
-# A fixed mean length keeps weights independent of what else is stored and in which order it came. Chunks are of
-# bounded size, so the true mean is near; 30 % off costs .001 to .002 nDCG@10 (KorQuAD, AutoRAG).
-REFERENCE_LEXEMES = 200
+# Changes of counts that wait to be added up. Searches don't see them until then: words' weights lag behind a little
+# while many documents are stored.
+_CHANGES_TOGETHER = 2_000_000
+_SETTLE_LOCK = 0x67616B6A76
+_ROWS_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,11 @@ class EmbeddedChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """What is stored of a document, to tell whether the file changed."""
+    """What is stored of a document, to tell whether the file changed. `reading`: version of the readers."""
 
     origin: str
     content_hash: str
-    chunking: str
+    reading: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,80 +57,221 @@ class IndexCounts:
     chunks: int
 
 
-class IndexStore:
-    """Writes and reads documents. Safe for several writers at once, in one or many processes."""
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A document that another generation lacks. `chunks`: how many it has in the one that has it."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    collection: str
+    path: str
+    chunks: int
+
+
+class IndexStore:
+    """Writes and reads documents of one generation. Safe for several writers at once, in one or many processes."""
+
+    def __init__(self, db: Database, generation: Generation) -> None:
+        self.db = self._db = db
+        self.generation = generation
+        self._unsettled = 0
 
     def versions(self, collection: str) -> dict[str, StoredVersion]:
         """path → what is stored of it, for a whole collection."""
         with self._db.connection() as conn:
             rows = conn.execute(
-                "SELECT d.path, d.origin, d.content_hash, d.chunking FROM documents d "
-                "JOIN collections c ON c.id = d.collection_id WHERE c.name = %s",
-                (collection,),
+                "SELECT d.path, d.origin, d.content_hash, d.reading FROM documents d "
+                "JOIN collections c ON c.id = d.collection_id WHERE c.name = %s AND d.generation_id = %s",
+                (collection, self.generation.id),
             ).fetchall()
         return {path: StoredVersion(*rest) for path, *rest in rows}
+
+    def version(self, collection: str, path: str) -> StoredVersion | None:
+        """What is stored of one document just now."""
+        with self._db.connection() as conn:
+            row = conn.execute(
+                "SELECT origin, content_hash, reading FROM documents WHERE generation_id = %s AND id = %s",
+                (self.generation.id, make_document_id(collection, path)),
+            ).fetchone()
+        return StoredVersion(*row) if row else None
 
     def counts(self, collection: str | None = None) -> IndexCounts:
         """How much is stored, in one collection or in all."""
         with self._db.connection() as conn:
             row = conn.execute(
                 "SELECT (SELECT count(*) FROM documents d JOIN collections c ON c.id = d.collection_id "
-                "        WHERE %(name)s::text IS NULL OR c.name = %(name)s), "
-                "       (SELECT coalesce(sum(chunks), 0)::bigint FROM collections "
-                "        WHERE %(name)s::text IS NULL OR name = %(name)s)",
-                {"name": collection},
+                "        WHERE d.generation_id = %(generation)s AND (%(name)s::text IS NULL OR c.name = %(name)s)), "
+                "       (SELECT coalesce(sum(k.chunks), 0)::bigint FROM (SELECT * FROM chunk_counts UNION ALL "
+                "        SELECT generation_id, collection_id, chunks FROM count_changes) k "
+                "        JOIN collections c ON c.id = k.collection_id "
+                "        WHERE k.generation_id = %(generation)s AND (%(name)s::text IS NULL OR c.name = %(name)s))",
+                {"name": collection, "generation": self.generation.id},
             ).fetchone()
         assert row is not None
         return IndexCounts(*row)
 
-    def replace(self, document: Document, chunks: Sequence[EmbeddedChunk], *, chunking: str) -> bool:
+    def replace(
+        self,
+        document: Document,
+        chunks: Sequence[EmbeddedChunk],
+        *,
+        reading: str,
+        instead_of: str | None = None,
+        also: Callable[[psycopg.Connection], None] = lambda _: None,
+        settle: bool = True,
+    ) -> bool:
         """Store `document` in place of what its path held. False: the same content was already there.
+
+        `instead_of`: a path whose document goes in the same transaction (the file was renamed). `also`: what else the
+        transaction does, such as noting that the file is stored. `settle=False`: many documents are stored one after
+        another, and `settle` is called after the last.
 
         Raises:
             DatabaseUnavailable: nothing was changed.
+            IndexMismatch: the index was switched to another generation; nothing was changed.
         """
-        term_ids = self._term_ids({term for item in chunks for term in item.lexemes})
         document_id = make_document_id(document.collection, document.path)
         with self._db.connection() as conn:
-            collection_id = _collection_id(conn, document.collection)
-            _lock(conn, document_id)
+            writing(conn, self.generation)
+            collection_id = collection_id_of(conn, document.collection)
+            gone = make_document_id(document.collection, instead_of) if instead_of else None
+            for key in sorted({document_id} | ({gone} if gone else set())):
+                _lock(conn, key)
+            also(conn)
             stored = conn.execute(
-                "SELECT content_hash, chunking FROM documents WHERE id = %s", (document_id,)
+                "SELECT content_hash, reading FROM documents WHERE generation_id = %s AND id = %s",
+                (self.generation.id, document_id),
             ).fetchone()
-            if stored == (document.content_hash, chunking):
+            if stored == (document.content_hash, reading) and gone is None:
                 return False  # another ingest was quicker
-            deltas, removed = _remove(conn, document_id)
-            _insert_document(conn, document_id, collection_id, document, chunking)
-            _copy_chunks(conn, document, document_id, collection_id, chunks, term_ids)
-            for item in chunks:
-                deltas.update(term_ids[term] for term in item.lexemes)
-            _apply_counts(conn, collection_id, deltas, len(chunks) - removed)
+            changes = _Changes()
+            self._remove(conn, document_id, changes)
+            if gone:
+                self._remove(conn, gone, changes)
+            self._insert_document(conn, document_id, collection_id, document, reading)
+            self._copy_chunks(conn, document, document_id, collection_id, chunks, changes)
+            self._note_changes(conn, collection_id, changes)
+        if settle or self._unsettled > _CHANGES_TOGETHER:
+            self.settle()
         return True
 
-    def remove(self, collection: str, path: str) -> bool:
-        """Delete a document with its chunks. False: there was none."""
+    def settle(self) -> None:
+        """Add up the changes of counts, so that searches weigh words by all that is stored."""
+        self._unsettled = 0
+        with self._db.connection() as conn:
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTLE_LOCK,))
+            conn.execute(_SETTLE, {"generation": self.generation.id})
+
+    def remove(
+        self,
+        collection: str,
+        path: str,
+        *,
+        also: Callable[[psycopg.Connection], None] = lambda _: None,
+        settle: bool = True,
+    ) -> bool:
+        """Delete a document with its chunks. False: there was none. `also`, `settle`: as in `replace`."""
         document_id = make_document_id(collection, path)
         with self._db.connection() as conn:
-            collection_id = _collection_id(conn, collection)
+            writing(conn, self.generation)
+            collection_id = collection_id_of(conn, collection)
             _lock(conn, document_id)
-            if conn.execute("SELECT 1 FROM documents WHERE id = %s", (document_id,)).fetchone() is None:
+            also(conn)
+            found = conn.execute(
+                "SELECT 1 FROM documents WHERE generation_id = %s AND id = %s", (self.generation.id, document_id)
+            ).fetchone()
+            if found is None:
                 return False
-            deltas, removed = _remove(conn, document_id)
-            _apply_counts(conn, collection_id, deltas, -removed)
+            changes = _Changes()
+            self._remove(conn, document_id, changes)
+            self._note_changes(conn, collection_id, changes)
+        if settle:
+            self.settle()
         return True
+
+    def set_origin(self, collection: str, path: str, origin: str) -> None:
+        """Note where the file of an unchanged document lies now."""
+        with self._db.connection() as conn:
+            writing(conn, self.generation)
+            conn.execute(
+                "UPDATE documents SET origin = %s WHERE generation_id = %s AND id = %s",
+                (origin, self.generation.id, make_document_id(collection, path)),
+            )
 
     def remove_by_id(self, document_id: str) -> bool:
         """As `remove`, by the document's id."""
         with self._db.connection() as conn:
             row = conn.execute(
                 "SELECT c.name, d.path FROM documents d JOIN collections c ON c.id = d.collection_id "
-                "WHERE d.id::text = %s",
-                (document_id,),
+                "WHERE d.generation_id = %s AND d.id::text = %s",
+                (self.generation.id, document_id),
             ).fetchone()
-        return self.remove(*row) if row else False
+        if row is None:
+            return False
+        collection, path = row
+
+        def forget(conn: psycopg.Connection) -> None:
+            conn.execute(
+                "DELETE FROM files WHERE collection_id = %s AND path = %s", (collection_id_of(conn, collection), path)
+            )
+
+        return self.remove(collection, path, also=forget)
+
+    def document(self, collection: str, path: str) -> tuple[Document, str] | None:
+        """A document as it is stored, and the version of the readers that made it."""
+        with self._db.connection() as conn:
+            row = conn.execute(
+                "SELECT origin, content_hash, size_bytes, title, text, language, blocks, reading FROM documents "
+                "WHERE generation_id = %s AND id = %s",
+                (self.generation.id, make_document_id(collection, path)),
+            ).fetchone()
+        if row is None:
+            return None
+        origin, content_hash, size_bytes, title, text, language, blocks, reading = row
+        document = Document(
+            collection, path, origin, content_hash, size_bytes, title, text, language, _blocks(blocks, text)
+        )
+        return document, reading
+
+    def missing_from(self, other: IndexStore) -> list[Missing]:
+        """The documents here that `other` lacks or has in another version, in stable order."""
+        with self._db.connection() as conn:
+            rows = conn.execute(
+                "SELECT c.name, a.path, (SELECT count(*) FROM chunks k WHERE k.generation_id = %(here)s "
+                "AND k.document_id = a.id) FROM documents a JOIN collections c ON c.id = a.collection_id "
+                "LEFT JOIN documents b ON b.generation_id = %(other)s AND b.id = a.id WHERE a.generation_id = %(here)s "
+                "AND (a.content_hash, a.reading) IS DISTINCT FROM (b.content_hash, b.reading) ORDER BY 1, 2",
+                {"here": self.generation.id, "other": other.generation.id},
+            ).fetchall()
+        return [Missing(*row) for row in rows]
+
+    def absent_from(self, other: IndexStore) -> list[tuple[str, str]]:
+        """(collection, path) of the documents here that `other` does not have at all, in stable order."""
+        with self._db.connection() as conn:
+            return conn.execute(
+                "SELECT c.name, a.path FROM documents a JOIN collections c ON c.id = a.collection_id "
+                "LEFT JOIN documents b ON b.generation_id = %s AND b.id = a.id "
+                "WHERE a.generation_id = %s AND b.id IS NULL ORDER BY 1, 2",
+                (other.generation.id, self.generation.id),
+            ).fetchall()
+
+    def sample(self, size: int) -> list[Document]:
+        """At most `size` documents, taken at random; fewer if there are no more, or if one is taken twice."""
+        taken: dict[tuple[str, str], Document] = {}
+        for _ in range(size):
+            with self._db.connection() as conn:
+                row = conn.execute(
+                    "SELECT c.name, d.path FROM documents d JOIN collections c ON c.id = d.collection_id "
+                    "WHERE d.generation_id = %s ORDER BY d.id < %s, d.id LIMIT 1",
+                    (self.generation.id, uuid.uuid4()),
+                ).fetchone()
+            stored = self.document(*row) if row and row not in taken else None
+            if row and stored:
+                taken[row] = stored[0]
+        return list(taken.values())
+
+    def chunk_id(self, document: Document, ordinal: int) -> str:
+        """The id that a chunk of `document` has here."""
+        version = f"{document.content_hash}\0{self.generation.manifest.chunking}"
+        return str(make_chunk_id(make_document_id(document.collection, document.path), version, ordinal))
 
     def shared_secret(self, key: str, candidate: str) -> str:
         """The value that all processes share under `key`: `candidate` if there was none yet."""
@@ -137,40 +281,132 @@ class IndexStore:
         assert row is not None
         return str(row[0])
 
-    def _term_ids(self, terms: Iterable[str]) -> dict[str, int]:
-        """Ids of all `terms`, new ones included. A transaction of its own: an unused term does no harm, and writers
-        don't wait for one another's documents."""
-        wanted = sorted(terms)
-        with self._db.connection() as conn:
-            ids = dict(conn.execute("SELECT term, id FROM terms WHERE term = ANY(%s)", (wanted,)).fetchall())
-            missing = [term for term in wanted if term not in ids]
-            if missing:
-                # Sorted, so that two writers never wait for each other in a circle.
-                conn.execute("INSERT INTO terms (term) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (missing,))
-                ids.update(conn.execute("SELECT term, id FROM terms WHERE term = ANY(%s)", (missing,)).fetchall())
-        return ids
+    def _remove(self, conn: psycopg.Connection, document_id: uuid.UUID, changes: _Changes) -> None:
+        """Delete a document; `changes` takes up what its going does to the counts."""
+        key = (self.generation.id, document_id)
+        rows = conn.execute("SELECT term_ids FROM chunks WHERE generation_id = %s AND document_id = %s", key).fetchall()
+        for (ids,) in rows:
+            changes.gone.append(np.array(ids, np.int32))
+        conn.execute("DELETE FROM chunks WHERE generation_id = %s AND document_id = %s", key)
+        conn.execute("DELETE FROM documents WHERE generation_id = %s AND id = %s", key)
+
+    def _insert_document(
+        self,
+        conn: psycopg.Connection,
+        document_id: uuid.UUID,
+        collection_id: int,
+        document: Document,
+        reading: str,
+    ) -> None:
+        conn.execute(
+            "INSERT INTO documents (generation_id, id, collection_id, path, origin, content_hash, reading, size_bytes, "
+            "title, language, text, blocks) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                self.generation.id,
+                document_id,
+                collection_id,
+                document.path,
+                document.origin,
+                document.content_hash,
+                reading,
+                document.size_bytes,
+                document.title,
+                document.language,
+                document.text,
+                Jsonb([_block_row(block) for block in document.blocks]),
+            ),
+        )
+
+    def _copy_chunks(
+        self,
+        conn: psycopg.Connection,
+        document: Document,
+        document_id: uuid.UUID,
+        collection_id: int,
+        chunks: Sequence[EmbeddedChunk],
+        changes: _Changes,
+    ) -> None:
+        version = f"{document.content_hash}\0{self.generation.manifest.chunking}"
+        terms = terms_of([item.lexemes for item in chunks])
+        changes.new += np.split(terms.ids, terms.starts[1:-1]) if chunks else []
+        rows = RowEncoder(self.generation.id, document_id, collection_id).rows(
+            [make_chunk_id(document_id, version, item.chunk.ordinal) for item in chunks],
+            [item.chunk for item in chunks],
+            languages=[item.language for item in chunks],
+            embeddings=[item.embedding for item in chunks],
+            terms=terms,
+        )
+        # Straight into the partition, which saves the routing of each row.
+        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            sql.Identifier(f"chunks_{self.generation.id}"), sql.SQL(COLUMNS)
+        )
+        with conn.cursor() as cur, cur.copy(command) as copy:
+            copy.write(HEADER)
+            while block := b"".join(islice(rows, _ROWS_TOGETHER)):
+                copy.write(block)
+            copy.write(TRAILER)
+
+    def _note_changes(self, conn: psycopg.Connection, collection_id: int, changes: _Changes) -> None:
+        term_ids, deltas = changes.summed()
+        self._unsettled += len(term_ids)
+        chunks = len(changes.new) - len(changes.gone)
+        with conn.cursor() as cur, cur.copy("COPY count_changes FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(HEADER)
+            copy.write(count_change_row(self.generation.id, collection_id, chunks, term_ids, deltas))
+            copy.write(TRAILER)
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Term ids of the chunks that a transaction adds and takes away, an array a chunk."""
+
+    new: list[np.ndarray] = field(default_factory=list)
+    gone: list[np.ndarray] = field(default_factory=list)
+
+    def summed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Terms whose count changes, and by how much; both (terms,)."""
+        if not self.new and not self.gone:
+            return np.empty(0, np.int32), np.empty(0, np.int32)
+        ids = np.concatenate([*self.new, *self.gone])
+        signs = np.ones(len(ids), np.int32)
+        signs[sum(map(len, self.new)) :] = -1
+        terms, places = np.unique(ids, return_inverse=True)
+        deltas = np.bincount(places, weights=signs, minlength=len(terms)).astype(np.int32)
+        changed = deltas != 0
+        return terms[changed], deltas[changed]
+
+
+# In the order of term ids, so that two of these never wait for each other in a circle.
+_SETTLE = """
+WITH taken AS (
+    DELETE FROM count_changes WHERE generation_id = %(generation)s RETURNING collection_id, chunks, term_ids, deltas
+), counted AS (
+    INSERT INTO chunk_counts (generation_id, collection_id, chunks)
+    SELECT %(generation)s, collection_id, sum(chunks) FROM taken GROUP BY collection_id
+    ON CONFLICT (generation_id, collection_id) DO UPDATE SET chunks = chunk_counts.chunks + excluded.chunks
+)
+INSERT INTO term_counts (generation_id, collection_id, term_id, chunks)
+SELECT %(generation)s, collection_id, term_id, sum(delta)
+FROM taken, unnest(term_ids, deltas) AS change (term_id, delta) GROUP BY 2, 3 ORDER BY 2, 3
+ON CONFLICT (generation_id, collection_id, term_id) DO UPDATE SET chunks = term_counts.chunks + excluded.chunks
+"""
 
 
 def make_document_id(collection: str, path: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{collection}\0{path}")
 
 
-def make_chunk_id(document_id: uuid.UUID, content_hash: str, ordinal: int) -> uuid.UUID:
-    return uuid.uuid5(document_id, f"{content_hash}\0{ordinal}")
+def make_chunk_id(document_id: uuid.UUID, version: str, ordinal: int) -> uuid.UUID:
+    """`version`: hash of the content, and how it was cut."""
+    return uuid.uuid5(document_id, f"{version}\0{ordinal}")
 
 
-def term_weights(lexemes: Mapping[str, int], term_ids: Mapping[str, int]) -> SparseVector:
-    """BM25's term-frequency part of each lexeme of a chunk, at its term id."""
-    length = sum(lexemes.values())
-    norm = BM25_K1 * (1 - BM25_B + BM25_B * length / REFERENCE_LEXEMES)
-    return SparseVector(
-        {term_ids[term]: count * (BM25_K1 + 1) / (count + norm) for term, count in lexemes.items()}, TERM_SPACE
-    )
-
-
-def _collection_id(conn: psycopg.Connection, name: str) -> int:
-    conn.execute("INSERT INTO collections (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+def collection_id_of(conn: psycopg.Connection, name: str) -> int:
+    """Number of the collection, made if need be."""
     row = conn.execute("SELECT id FROM collections WHERE name = %s", (name,)).fetchone()
+    if row is None:
+        conn.execute("INSERT INTO collections (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+        row = conn.execute("SELECT id FROM collections WHERE name = %s", (name,)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -180,95 +416,15 @@ def _lock(conn: psycopg.Connection, document_id: uuid.UUID) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (document_id.int % 2**63,))
 
 
-def _remove(conn: psycopg.Connection, document_id: uuid.UUID) -> tuple[Counter[int], int]:
-    """Delete a document; returns what its going does to the term counts, and how many chunks it had."""
-    deltas: Counter[int] = Counter()
-    rows = conn.execute("SELECT term_ids FROM chunks WHERE document_id = %s", (document_id,)).fetchall()
-    for (ids,) in rows:
-        deltas.subtract(ids)
-    conn.execute("DELETE FROM documents WHERE id = %s", (document_id,))
-    return deltas, len(rows)
+def _block_row(block: Block) -> list[object]:
+    return [block.start, block.end, list(block.heading), block.place.to_dict(), block.kind]
 
 
-def _insert_document(
-    conn: psycopg.Connection, document_id: uuid.UUID, collection_id: int, document: Document, chunking: str
-) -> None:
-    conn.execute(
-        "INSERT INTO documents "
-        "(id, collection_id, path, origin, content_hash, chunking, size_bytes, title, language, text) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            document_id,
-            collection_id,
-            document.path,
-            document.origin,
-            document.content_hash,
-            chunking,
-            document.size_bytes,
-            document.title,
-            document.language,
-            document.text,
-        ),
-    )
+def _blocks(rows: list[Any] | None, text: str) -> tuple[Block, ...]:
+    """A document stored before blocks were kept is one paragraph a run of lines."""
+    if rows is None:
+        return tuple(Block(match.start(), match.end()) for match in _PARAGRAPH.finditer(text))
+    return tuple(Block(start, end, tuple(head), Place.from_dict(place), kind) for start, end, head, place, kind in rows)
 
 
-_CHUNK_COLUMNS = {
-    "id": "uuid",
-    "document_id": "uuid",
-    "collection_id": "int4",
-    "ordinal": "int4",
-    "start_char": "int4",
-    "end_char": "int4",
-    "text": "text",
-    "heading": "text[]",
-    "place": "jsonb",
-    "language": "text",
-    "embedding": "halfvec",
-    "term_ids": "int4[]",
-    "term_weights": "sparsevec",
-}
-
-
-def _copy_chunks(
-    conn: psycopg.Connection,
-    document: Document,
-    document_id: uuid.UUID,
-    collection_id: int,
-    chunks: Sequence[EmbeddedChunk],
-    term_ids: Mapping[str, int],
-) -> None:
-    command = f"COPY chunks ({', '.join(_CHUNK_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-    with conn.cursor() as cur, cur.copy(command.encode()) as copy:
-        copy.set_types(list(_CHUNK_COLUMNS.values()))
-        for item in chunks:
-            chunk = item.chunk
-            copy.write_row(
-                (
-                    make_chunk_id(document_id, document.content_hash, chunk.ordinal),
-                    document_id,
-                    collection_id,
-                    chunk.ordinal,
-                    chunk.start,
-                    chunk.end,
-                    chunk.text,
-                    list(chunk.heading),
-                    Jsonb(chunk.place.to_dict()),
-                    item.language,
-                    HalfVector(item.embedding),
-                    sorted(term_ids[term] for term in item.lexemes),
-                    term_weights(item.lexemes, term_ids),
-                )
-            )
-
-
-def _apply_counts(conn: psycopg.Connection, collection_id: int, deltas: Counter[int], chunks: int) -> None:
-    changed = sorted((term_id, delta) for term_id, delta in deltas.items() if delta)
-    # In the order of term ids, so that two writers never wait for each other in a circle; the collection comes last
-    # because every writer needs it.
-    conn.execute(
-        "INSERT INTO term_counts (collection_id, term_id, chunks) "
-        "SELECT %s, term_id, delta FROM unnest(%s::int[], %s::bigint[]) AS t (term_id, delta) ORDER BY term_id "
-        "ON CONFLICT (collection_id, term_id) DO UPDATE SET chunks = term_counts.chunks + excluded.chunks",
-        (collection_id, [term_id for term_id, _ in changed], [delta for _, delta in changed]),
-    )
-    conn.execute("UPDATE collections SET chunks = chunks + %s WHERE id = %s", (chunks, collection_id))
+_PARAGRAPH = re.compile(r"\S(?:.|\n(?![^\S\n]*\n))*", re.MULTILINE)

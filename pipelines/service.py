@@ -44,7 +44,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a conversation is made of; built once by app.py."""
+    """What a conversation is made of; built by app.py, anew when the index was switched to another generation."""
 
     db: Database
     store: IndexStore
@@ -63,6 +63,15 @@ class ChatService:
         self._parts = parts
         self._where = where
         self._max_message_chars = max_message_chars
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts
+
+    def use(self, parts: Parts, *, embedding: str) -> None:
+        """Go on with other parts; turns that began keep theirs. `embedding`: as in `About`."""
+        self._parts = parts
+        self._where = {**self._where, "embedding": embedding}
 
     async def turn(
         self, message: str, *, session_id: str = "", owner: str = "", request_id: str = ""

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from ingest.preparing import chunking
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding, OnnxE5Embedding
 from knowledge.lexemes import Analyzer
-from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.generations import Generation, Manifest, active_generation, open_active
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
 from pipelines.memory import SessionMemory, connect
@@ -51,17 +52,24 @@ def database_url(servers: EmbeddedServers) -> Iterator[str]:
 
 @pytest.fixture
 def db(database_url: str, embedding: GakjuEmbedding) -> Iterator[Database]:
-    """An empty index, made for the bundled embedding."""
+    """An empty index, made for the bundled embedding and chunks of 256 tokens."""
     db = Database(database_url)
     db.open()
-    ensure_manifest(db, Manifest(embedding.spec.to_dict()))
+    open_active(db, Manifest(embedding.spec.to_dict(), chunking(256)))
     yield db
     db.close()
 
 
 @pytest.fixture
-def store(db: Database) -> IndexStore:
-    return IndexStore(db)
+def generation(db: Database) -> Generation:
+    active = active_generation(db)
+    assert active is not None
+    return active
+
+
+@pytest.fixture
+def store(db: Database, generation: Generation) -> IndexStore:
+    return IndexStore(db, generation)
 
 
 @pytest.fixture

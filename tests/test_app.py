@@ -132,7 +132,7 @@ def test_ingesting_beside_the_running_app_is_searched_at_once(app, data_dir, tmp
         "# 재택근무 규정\n\n재택근무는 일주일에 이틀까지 팀장의 승인을 받아 할 수 있습니다.\n"
     )
     environment = os.environ | {"DATA_DIR": str(data_dir)}
-    command = [sys.executable, "-m", "ingest", str(tmp_path)]
+    command = [sys.executable, "-m", "ingest", "add", str(tmp_path)]
     for said in ("1 added", "Nothing changed"):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and said in done.stdout, done.stderr

@@ -1,131 +1,115 @@
-"""The ingest command's face: progress on a terminal, plain lines elsewhere, a summary, an exit code.
+"""`gakju ingest add`: documents into the index, with progress, a summary and an exit code.
 
-Exit codes: 0 all is stored; 1 some files failed (they are named); 2 there was nothing to ingest.
+Exit codes: 0 all is stored; 1 some files failed (they are named); 2 there was nothing to ingest; 3 something that is
+needed does not answer, what was reported until then is stored.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from ingest.cli.options import INGESTED, add_command, add_selection, selection
+from ingest.cli.output import AWAY, WRONG_USE, complain, say, say_json
+from ingest.cli.progress import face, tell_nothing, tell_result
+from ingest.cli.report import Report, one_line, print_failures, print_report
+from ingest.disk import absolute, gone_by_root, is_below
+from ingest.files import SourceFile, find_files
+from ingest.results import FileResult, count_outcomes
+from knowledge.errors import DatabaseUnavailable, EmbeddingUnavailable
+from knowledge.file_states import file_states
 
-from ingest import readers
-from ingest.files import LeftOut, SourceFile, find_files
-from ingest.ingestor import FileResult, Ingestor, count_outcomes
-
-PLAIN_PROGRESS_EVERY_S = 5.0
-_WHY = {
-    "missing": "does not exist",
-    "link": "is a symbolic link (not followed)",
-    "special": "is not a regular file",
-    "unsupported": "has a format that is not read",
-    "unreadable": "may not be read by this user",
-}
-
-
-def run(ingestor: Ingestor, paths: Sequence[Path], *, as_json: bool = False, quiet: bool = False) -> int:
-    """Ingest `paths` and tell about it; returns the exit code. `quiet`: only failures and changes."""
-    files, left_out = find_files(paths, supported=readers.SUPPORTED)
-    # What the user named himself must be read; what merely lies in a folder may be of no concern.
-    named = {path.absolute() for path in paths}
-    missed = [item for item in left_out if item.path.absolute() in named or item.reason == "unreadable"]
-    results = _ingest(ingestor, files, quiet=quiet or as_json)
-    if as_json:
-        print(json.dumps(_as_json(results, left_out), ensure_ascii=False))
-    else:
-        _print_summary(results, left_out, missed, paths, quiet=quiet)
-    if any(result.outcome == "failed" for result in results) or (missed and files):
-        return 1
-    return 0 if files else 2
+if TYPE_CHECKING:
+    from ingest.cli.tools import Tools
+    from ingest.ingestor import Ingestor
 
 
-def _ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, quiet: bool) -> list[FileResult]:
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        return _ingest_plainly(ingestor, files, quiet=quiet)
-    bar = Progress(
-        TextColumn("{task.fields[name]}", justify="left"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
+def add_to(commands: Any) -> None:
+    parser = add_command(
+        commands, "add", run, about="put files and folders into the index; a rerun skips what is in it"
     )
-    with bar:
-        task = bar.add_task("", total=len(files), name="")
-        results = []
-        for result in ingestor.run(files, on_start=lambda file: bar.update(task, name=file.name[-40:])):
-            results.append(result)
-            bar.advance(task)
-    return results
+    add_selection(parser)
 
 
-def _ingest_plainly(ingestor: Ingestor, files: Sequence[SourceFile], *, quiet: bool) -> list[FileResult]:
-    """Lines for logs: one a file, or with `quiet` one every few seconds, so that long work never looks stuck."""
+def run(tools: Tools, arguments: argparse.Namespace) -> int:
+    try:
+        chosen = selection(arguments)
+    except ValueError as exc:
+        complain(f"gakju ingest: {exc}.")
+        return WRONG_USE
+    files, left_out = find_files(arguments.paths, supported=INGESTED, selection=chosen)
+    if not files:
+        return _tell(Report(arguments.paths, (), left_out), as_json=arguments.json)
+    collection = arguments.collection or tools.collection
+    with tools.ingestor(collection, arguments.ray) as ingestor:
+        run_report = ingest(ingestor, files, quiet=arguments.json)
+    report = Report(
+        arguments.paths,
+        run_report.results,
+        left_out,
+        run_report.seconds,
+        0 if run_report.stopped else _count_gone(tools, collection, arguments.paths),
+        run_report.stopped,
+    )
+    return _tell(report, as_json=arguments.json)
+
+
+def ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, again: bool = False, quiet: bool = False) -> Report:
+    """Ingest with a bar or with lines. Ends early, and says so in the report, if something that is needed is away."""
     results: list[FileResult] = []
-    told = time.monotonic()
-    for result in ingestor.run(files):
-        results.append(result)
-        if not quiet and result.outcome != "failed":
-            print(f"{result.outcome:9} {result.file.name}", flush=True)
-        elif quiet and time.monotonic() - told > PLAIN_PROGRESS_EVERY_S:
-            told = time.monotonic()
-            print(f"ingesting: {len(results)} of {len(files)} files", file=sys.stderr, flush=True)
-    return results
+    began = time.monotonic()
+    stopped = ""
+    with face(files, quiet=quiet, tell=tell_nothing if quiet else tell_result) as shown_progress:
+        try:
+            for result in ingestor.run(files, again=again, progress=shown_progress):
+                results.append(result)
+                shown_progress.done(result)
+        except (DatabaseUnavailable, EmbeddingUnavailable) as exc:
+            stopped = exc.sentence()
+        except KeyboardInterrupt:
+            complain(f"\nstopped after {len(results)} files: what was reported is stored, the same command goes on.")
+            raise
+    return Report((), results, (), time.monotonic() - began, stopped=stopped)
 
 
-def _print_summary(
-    results: Sequence[FileResult],
-    left_out: Sequence[LeftOut],
-    missed: Sequence[LeftOut],
-    paths: Sequence[Path],
-    *,
-    quiet: bool,
-) -> None:
-    for result in results:
-        if result.outcome == "failed":
-            print(f"FAILED    {result.file.path}: {result.error}", file=sys.stderr)
-    for item in missed:
-        print(f"FAILED    {item.path}: {_WHY[item.reason]}.", file=sys.stderr)
-    counts = count_outcomes(results)
-    if quiet and not (counts["added"] or counts["replaced"] or counts["failed"]):
-        return
-    if not results and not missed:
-        where = ", ".join(str(path) for path in paths)
-        formats = " ".join(sorted(readers.SUPPORTED))
-        print(f"Nothing to ingest in {where}. Formats that are read: {formats}.", file=sys.stderr)
-        return
-    other = [item for item in left_out if item not in missed]
-    parts = [f"{counts[name]} {name}" for name in ("added", "replaced", "unchanged")]
-    parts.append(f"{counts['failed'] + len(missed)} failed")
-    parts.append(f"{sum(result.chunks for result in results)} chunks written")
-    print(", ".join(parts) + (f"; left out: {_left_out(other)}" if other else "") + ".")
-    if counts["unchanged"] and not (counts["added"] or counts["replaced"]):
-        print("Nothing changed: what could be read was already in the index.")
+def run_quietly(ingestor: Ingestor, paths: Sequence[Path]) -> int:
+    """As `run`, for the start of the app: only what failed, and a line if anything changed."""
+    files, left_out = find_files(paths, supported=INGESTED)
+    done = ingest(ingestor, files, quiet=True)
+    report = Report(paths, done.results, left_out, done.seconds, stopped=done.stopped)
+    print_failures(report)
+    counts = count_outcomes(report.results)
+    if report.missed or any(count for outcome, count in counts.items() if outcome != "unchanged"):
+        say(one_line(report))
+    return _exit_code(report)
 
 
-def _left_out(items: Sequence[LeftOut]) -> str:
-    names = ", ".join(f"{item.path.name} ({item.reason})" for item in items[:5])
-    return names + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+def finish(report: Report) -> int:
+    """Say what happened; the exit code."""
+    print_report(report)
+    return _exit_code(report)
 
 
-def _as_json(results: Sequence[FileResult], left_out: Sequence[LeftOut]) -> dict[str, object]:
-    return {
-        **{str(name): count for name, count in count_outcomes(results).items()},
-        "files": [
-            {
-                "path": str(result.file.path),
-                "outcome": result.outcome,
-                "chunks": result.chunks,
-                "error": result.error,
-                "reason": result.reason,
-            }
-            for result in results
-        ],
-        "left_out": [{"path": str(item.path), "reason": item.reason} for item in left_out],
-    }
+def _tell(report: Report, *, as_json: bool) -> int:
+    if not as_json:
+        return finish(report)
+    print_failures(report)
+    say_json(report.to_dict())
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    if report.stopped:
+        complain(f"gakju: stopped: {report.stopped} What was reported is stored; the same command goes on.")
+        return AWAY
+    return report.exit_code
+
+
+def _count_gone(tools: Tools, collection: str, paths: Sequence[Path]) -> int:
+    """Documents of the given folders whose files are no longer there."""
+    given = [absolute(path) for path in paths]
+    states = (item for item in file_states(tools.db, collection) if is_below(item.origin, given))
+    return sum(len(gone.states) for gone in gone_by_root(states) if not gone.doubt)

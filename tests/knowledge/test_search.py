@@ -23,8 +23,8 @@ TEXTS = {
 @pytest.fixture
 def searcher(store, db, embedding, analyzer) -> Searcher:
     for path, text in TEXTS.items():
-        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer), chunking="1")
-    return Searcher(db, dimension=embedding.spec.dimension)
+        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer), reading="1")
+    return Searcher(db, store.generation)
 
 
 def ask(searcher: Searcher, question: str, *, embedding, analyzer, top_k=5):
@@ -89,9 +89,9 @@ def test_a_removed_document_is_not_found_by_words(searcher, store, embedding, an
 
 def test_frequent_words_cannot_exceed_the_posting_budget(db, store, embedding, analyzer):
     for n in range(6):
-        store.replace(*make(f"{n}.md", [f"환율 보고서 {n}호"], embedding=embedding, analyzer=analyzer), chunking="1")
-    store.replace(*make("rare.md", ["환율 특집"], embedding=embedding, analyzer=analyzer), chunking="1")
-    tight = Searcher(db, dimension=embedding.spec.dimension, posting_budget=1)
+        store.replace(*make(f"{n}.md", [f"환율 보고서 {n}호"], embedding=embedding, analyzer=analyzer), reading="1")
+    store.replace(*make("rare.md", ["환율 특집"], embedding=embedding, analyzer=analyzer), reading="1")
+    tight = Searcher(db, store.generation, posting_budget=1)
     found = tight.search(embedding.embed_query("환율 특집"), analyzer.analyze("환율 특집"), top_k=3)
     assert found.evidence[0].path == "rare.md"
 

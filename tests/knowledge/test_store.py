@@ -11,9 +11,10 @@ import psycopg
 import pytest
 
 from knowledge import database as database_module
+from knowledge.copy_rows import term_id
 from knowledge.database import Database, migrate, redact
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch
-from knowledge.manifest import Manifest, ensure_manifest
+from knowledge.generations import Manifest, open_active
 from knowledge.search import Searcher
 from knowledge.store import EmbeddedChunk, IndexCounts, IndexStore
 from knowledge.types import Chunk, Document, Place
@@ -41,19 +42,15 @@ def make(path: str, texts: list[str], *, embedding, analyzer, collection="defaul
     return document, chunks
 
 
-def term_counts(db: Database) -> dict[str, int]:
-    with db.connection() as conn:
-        return dict(
-            conn.execute(
-                "SELECT t.term, c.chunks FROM term_counts c JOIN terms t ON t.id = c.term_id WHERE c.chunks <> 0"
-            ).fetchall()
-        )
+def term_counts(store: IndexStore) -> dict[int, int]:
+    with store.db.connection() as conn:
+        return dict(conn.execute("SELECT term_id, chunks FROM term_counts WHERE chunks <> 0").fetchall())
 
 
 def test_same_content_is_written_once(store, embedding, analyzer):
     document, chunks = make("a.md", ["환율이 오른다.", "운임이 내린다."], embedding=embedding, analyzer=analyzer)
-    assert store.replace(document, chunks, chunking="1") is True
-    assert store.replace(document, chunks, chunking="1") is False
+    assert store.replace(document, chunks, reading="1") is True
+    assert store.replace(document, chunks, reading="1") is False
     assert store.counts() == IndexCounts(documents=1, chunks=2)
     assert store.versions("default")["a.md"].content_hash == document.content_hash
 
@@ -62,25 +59,25 @@ def test_replacing_and_removing_keeps_term_counts_exact(store, db, embedding, an
     kept = make("kept.md", ["환율과 운임"], embedding=embedding, analyzer=analyzer)
     old = make("b.md", ["환율이 오른다.", "관세가 내린다."], embedding=embedding, analyzer=analyzer)
     new = make("b.md", ["선물 시장"], embedding=embedding, analyzer=analyzer)
-    store.replace(*kept, chunking="1")
-    before = term_counts(db)
-    store.replace(*old, chunking="1")
-    store.replace(*new, chunking="1")
-    assert "관세" not in term_counts(db)
-    assert term_counts(db)["환율"] == 1
+    store.replace(*kept, reading="1")
+    before = term_counts(store)
+    store.replace(*old, reading="1")
+    store.replace(*new, reading="1")
+    assert term_id("관세") not in term_counts(store)
+    assert term_counts(store)[term_id("환율")] == 1
     assert store.remove("default", "b.md") is True
     assert store.remove("default", "b.md") is False
-    assert term_counts(db) == before
+    assert term_counts(store) == before
     assert store.counts() == IndexCounts(documents=1, chunks=1)
 
 
 def test_the_old_version_answers_until_the_new_one_commits(store, db, embedding, analyzer):
-    store.replace(*make("a.md", ["옛 환율 문서"], embedding=embedding, analyzer=analyzer), chunking="1")
+    store.replace(*make("a.md", ["옛 환율 문서"], embedding=embedding, analyzer=analyzer), reading="1")
     document, chunks = make("a.md", ["새 환율 문서"] * 2, embedding=embedding, analyzer=analyzer)
     chunks[1] = EmbeddedChunk(chunks[0].chunk, chunks[1].embedding, chunks[1].lexemes, "ko")  # ordinal 0 twice
     with pytest.raises(DatabaseRefused, match="duplicate key"):
-        store.replace(document, chunks, chunking="1")
-    searcher = Searcher(db, dimension=embedding.spec.dimension)
+        store.replace(document, chunks, reading="1")
+    searcher = Searcher(db, store.generation)
     found = searcher.search(embedding.embed_query("환율"), analyzer.analyze("환율"), top_k=5)
     assert [item.text for item in found.evidence] == ["옛 환율 문서"]
 
@@ -94,7 +91,7 @@ def test_many_writers_of_the_same_documents_store_each_once(store, db, embedding
 
     def write(order: list[int]) -> None:
         for n in order:
-            written.append(store.replace(*documents[n], chunking="1"))
+            written.append(store.replace(*documents[n], reading="1"))
 
     threads = [
         threading.Thread(target=write, args=(order,)) for order in ([*range(8)], [*range(7, -1, -1)], [*range(8)])
@@ -105,19 +102,19 @@ def test_many_writers_of_the_same_documents_store_each_once(store, db, embedding
         thread.join()
     assert sum(written) == 8 and len(written) == 24
     assert store.counts() == IndexCounts(documents=8, chunks=16)
-    assert term_counts(db)["환율"] == 8
+    assert term_counts(store)[term_id("환율")] == 8
 
 
 def test_content_at_two_paths_is_kept_twice(store, embedding, analyzer):
     for path in ("a.md", "b.md"):
-        store.replace(*make(path, ["같은 글"], embedding=embedding, analyzer=analyzer), chunking="1")
+        store.replace(*make(path, ["같은 글"], embedding=embedding, analyzer=analyzer), reading="1")
     assert store.counts() == IndexCounts(documents=2, chunks=2)
 
 
 def test_another_embedding_is_refused_with_both_names(db):
-    other = Manifest({"name": "bge-m3", "dimension": 1024, "query_prefix": "", "passage_prefix": ""})
+    other = Manifest({"name": "bge-m3", "dimension": 1024, "query_prefix": "", "passage_prefix": ""}, "chunker 2, 256 tokens")
     with pytest.raises(IndexMismatch, match=r"multilingual-e5-small.*384.*bge-m3.*1024"):
-        ensure_manifest(db, other)
+        open_active(db, other)
 
 
 def test_a_newer_schema_is_refused(db, database_url):
@@ -155,24 +152,24 @@ def test_chunk_ids_depend_on_content_alone(store, db, embedding, analyzer):
             return {str(row[0]) for row in conn.execute("SELECT id FROM chunks")}
 
     first = make("a.md", ["하나", "둘"], embedding=embedding, analyzer=analyzer)
-    store.replace(*first, chunking="1")
+    store.replace(*first, reading="1")
     before = ids()
     store.remove("default", "a.md")
-    store.replace(*first, chunking="1")
+    store.replace(*first, reading="1")
     assert ids() == before
 
 
-def test_search_refuses_a_weight_out_of_range(db):
+def test_search_refuses_a_weight_out_of_range(db, store):
     with pytest.raises(ValueError, match=r"0\.\.1"):
-        Searcher(db, dimension=384, meaning_weight=2)
+        Searcher(db, store.generation, meaning_weight=2)
 
 
 def test_hostile_names_are_values(store, db, embedding, analyzer):
     for path in ("a'; DROP TABLE chunks; --.md", "x:draft %s {} .md"):
         store.replace(
-            *make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), chunking="1"
+            *make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), reading="1"
         )
-    searcher = Searcher(db, dimension=384)
+    searcher = Searcher(db, store.generation)
     vector = embedding.embed_query("환율")
     found = searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["c'; DROP"])
     assert len(found.evidence) == 2
@@ -180,7 +177,7 @@ def test_hostile_names_are_values(store, db, embedding, analyzer):
 
 
 def test_vectors_are_normalised_halfvec(store, db, embedding, analyzer):
-    store.replace(*make("a.md", ["환율"], embedding=embedding, analyzer=analyzer), chunking="1")
+    store.replace(*make("a.md", ["환율"], embedding=embedding, analyzer=analyzer), reading="1")
     with db.connection() as conn:
         row = conn.execute("SELECT embedding FROM chunks").fetchone()
     assert row is not None
@@ -195,14 +192,14 @@ def test_no_part_of_a_secret_is_shown(url):
     assert "secret" not in redact(url) and "h/" in redact(url).replace("h:1/", "h/")
 
 
-def test_an_answer_of_the_database_is_not_taken_for_silence(db, database_url):
+def test_an_answer_of_the_database_is_not_taken_for_silence(generation, database_url):
     name = database_url.split("?")[0].rsplit("/", 1)[1]
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     fresh = Database(database_url)
     with pytest.raises(DatabaseRefused, match="read-only"):
         fresh.open()
-        IndexStore(fresh).shared_secret("k", "v")
+        IndexStore(fresh, generation).shared_secret("k", "v")
     fresh.close()
 
 
@@ -210,12 +207,12 @@ def test_an_embedding_too_wide_for_the_index_is_refused(database_url):
     wide = Database(database_url)
     wide.open()
     with pytest.raises(IndexMismatch, match="4000"):
-        ensure_manifest(wide, Manifest({"name": "Qwen3-Embedding-8B", "dimension": 4096}))
+        open_active(wide, Manifest({"name": "Qwen3-Embedding-8B", "dimension": 4096}, "chunker 2, 256 tokens"))
     wide.close()
 
 
 def test_a_question_of_many_words_is_searched(store, db, embedding, analyzer):
-    store.replace(*make("a.md", ["환율 이야기"], embedding=embedding, analyzer=analyzer), chunking="1")
+    store.replace(*make("a.md", ["환율 이야기"], embedding=embedding, analyzer=analyzer), reading="1")
     words = {"환율": 1.0} | {f"w{n}": 1.0 for n in range(20_000)}
-    found = Searcher(db, dimension=embedding.spec.dimension).search(embedding.embed_query("환율"), words, top_k=1)
+    found = Searcher(db, store.generation).search(embedding.embed_query("환율"), words, top_k=1)
     assert found.evidence[0].path == "a.md"

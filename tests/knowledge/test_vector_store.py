@@ -32,8 +32,8 @@ def vector_store(store, db, embedding, analyzer) -> EvidenceVectorStore:
         ("a", "leave.md", "Employees have fifteen days of annual leave."),
         ("b", "fx-b.md", "환율과 옥수수 이야기가 다른 모음에도 있다."),
     ]:
-        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer, collection=collection), chunking="1")
-    return EvidenceVectorStore(Searcher(db, dimension=embedding.spec.dimension), store, analyzer)
+        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer, collection=collection), reading="1")
+    return EvidenceVectorStore(Searcher(db, store.generation), store, analyzer)
 
 
 def only(*conditions: MetadataFilter, condition: FilterCondition = FilterCondition.AND) -> MetadataFilters:

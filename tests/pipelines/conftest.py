@@ -25,7 +25,7 @@ LEAVE = "Employees are entitled to fifteen days of annual leave each year."
 @pytest.fixture
 def knowledge(store, embedding, analyzer):
     for path, text in {"fx.md": FX, "freight.md": FREIGHT, "leave.md": LEAVE}.items():
-        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer), chunking="1")
+        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer), reading="1")
     return store
 
 
@@ -38,7 +38,7 @@ def make_service(knowledge, db, embedding, analyzer, sessions, tmp_path: Path) -
     """`make_service(llm=…, sessions=…)`; quote mode by default. The chat log is tmp_path/chat.jsonl."""
 
     def build(*, llm: LLM | None = None, memory=None) -> ChatService:
-        searcher = Searcher(db, dimension=embedding.spec.dimension)
+        searcher = Searcher(db, knowledge.generation)
         parts = Parts(
             db=db,
             store=knowledge,

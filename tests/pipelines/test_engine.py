@@ -21,7 +21,7 @@ QUESTION = "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"
 
 @pytest.fixture
 def retriever(knowledge, db, embedding, analyzer):
-    searcher = Searcher(db, dimension=embedding.spec.dimension)
+    searcher = Searcher(db, knowledge.generation)
     return EvidenceRetriever(searcher, embedding, analyzer, top_k=3)
 
 
