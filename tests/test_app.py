@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -139,6 +140,42 @@ def test_ingesting_beside_the_running_app_is_searched_at_once(app, data_dir, tmp
     answer, turn = ask(app.url, "재택근무는 일주일에 며칠까지 되나요?")
     assert "이틀" in answer and turn["citations"][0]["document"] == "policy.md"
     assert server_pids(data_dir).keys() == {"postgres", "valkey"}
+
+
+def test_the_index_is_built_anew_under_questions_and_followed(tmp_path, docs):
+    """Questions all the time, ten a second at most: none fails, and each answer is of one index."""
+    shutil.copytree(docs / "grain", tmp_path / "docs")
+    answers: list[tuple[str, dict]] = []
+    stop = threading.Event()
+    with run_app(tmp_path / "data", KNOWLEDGE_DIR=str(tmp_path / "docs")) as app:
+
+        def keep_asking() -> None:
+            while not stop.is_set():
+                started = time.monotonic()
+                answers.append(curl(app.url, KO))
+                stop.wait(max(0.0, 0.1 - (time.monotonic() - started)))
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        try:
+            environment = os.environ | {"DATA_DIR": str(tmp_path / "data"), "CHUNK_TOKENS": "128"}
+            command = [sys.executable, "-m", "ingest", "reembed", "--json"]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            deadline = time.monotonic() + 60
+            while "answering from it now" not in app.output and time.monotonic() < deadline:
+                time.sleep(0.2)
+            followed = len(answers)
+            while len(answers) < followed + 3 and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            stop.set()
+            asking.join()
+        assert "answering from it now" in app.output
+    assert followed > 5 and all(turn["status"] == "complete" and turn["citations"] for _, turn in answers)
+    ids = [{citation["chunk_id"] for citation in turn["citations"]} for _, turn in answers]
+    assert ids[0].isdisjoint(ids[-1])  # chunks of another size
+    assert all(found in (ids[0], ids[-1]) for found in ids)
 
 
 def test_the_chat_log_has_one_line_a_turn(app, data_dir):
