@@ -27,7 +27,7 @@ setup-vllm: .venv-vllm/.installed ## Install vLLM for the CPU into .venv-vllm (P
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy app.py gakju.py settings.py knowledge ingest pipelines web eval tests
+	$(BIN)/mypy app.py gakju.py settings.py wiring.py knowledge ingest pipelines web eval tests
 
 format: .venv/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The only wiring: builds everything from the settings and starts it. `gakju` is this module's `main`.
+"""The `gakju` command: starts the app, ingests, asks. What it works with is built by wiring.py.
 
     gakju run               the page and its API (what `make run` does)
     gakju ingest add PATH…  documents into the index; status, retry, remove, prune, reembed, watch and verify beside it
@@ -19,14 +19,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from settings import Settings, SettingsError, load_settings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 # Nothing is downloaded or reported at run time, whatever a library's default is.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,21 +32,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import uvicorn
 
 from ingest.cli import add_commands
-from ingest.cli.tools import Tools
-from knowledge.database import Database, redact
 from knowledge.errors import GakjuError
-from knowledge.generations import Generation, Manifest, open_active
-from knowledge.servers import EmbeddedServers
+from settings import Settings, SettingsError, load_settings
+from wiring import Index, ingest_quietly, open_index, open_service, open_tools, search_parts
 
 # What loads models or the page is imported where it is used: `gakju ingest status` needs neither.
 if TYPE_CHECKING:
-    from ingest.ingestor import Ingestor
-    from ingest.reembedding import Reembedder
-    from ingest.workers import Workers
-    from knowledge.embedding import GakjuEmbedding
-    from knowledge.lexemes import Analyzer
-    from knowledge.live_index import LiveIndex
-    from knowledge.store import IndexStore
     from pipelines.service import ChatService
 
 log = logging.getLogger("gakju")
@@ -65,20 +53,6 @@ EXAMPLES = (
     ("en", "How do I connect a language model?"),
     ("en", "What is basis?"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """The open index and what works on it."""
-
-    servers: EmbeddedServers
-    db: Database
-    store: IndexStore
-    embedding: GakjuEmbedding
-    analyzer: Analyzer
-    generation: Generation
-    where: str
-    live: LiveIndex
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,174 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[EmbeddedServers, Database, str]]:
-    """The servers, the database that the settings name (an embedded one if none), and where it is; closed at the end.
-
-    Raises:
-        GakjuError: the database does not answer, an embedded server does not start.
-    """
-    with ExitStack() as stack:
-        servers = stack.enter_context(EmbeddedServers(settings.data_dir.absolute()))
-        if settings.database_url:
-            db, where = Database(settings.database_url), redact(settings.database_url)
-        else:
-            running = servers.postgres()
-            db, where = Database(running.url, where=running.where), running.where
-        stack.callback(db.close)
-        db.open()
-        yield servers, db, where
-
-
-@contextmanager
-def open_index(settings: Settings) -> Iterator[Index]:
-    """Everything that ingesting and searching need, embedded servers included; closed again at the end.
-
-    Raises:
-        GakjuError: the database does not answer, an embedded server does not start, the index was built otherwise.
-    """
-    from knowledge.lexemes import Analyzer
-    from knowledge.live_index import LiveIndex
-
-    with ThreadPoolExecutor() as pool, ExitStack() as stack:
-        # Loading the model and starting the database use different resources.
-        embedding_job = pool.submit(_embedding, settings)
-        servers, db, where = stack.enter_context(open_database(settings))
-        embedding = embedding_job.result()
-        stack.callback(embedding.close)
-        generation = open_active(db, manifest_of(settings, embedding))
-        live = LiveIndex(db, generation, embedding, build=lambda manifest: _embedding_of(settings, manifest))
-        stack.callback(live.close)
-        yield Index(servers, db, live.current.store, embedding, Analyzer(), generation, where, live)
-
-
-def _embedding_of(settings: Settings, manifest: Manifest) -> GakjuEmbedding | None:
-    """The embedder of another generation, if these settings lead to it: the bundled one, or a model of their server."""
-    from knowledge.embedding import build_embedding
-
-    name = str(manifest.embedding["name"])
-    model = name.removesuffix("/endpoint")
-    is_bundled = model == name
-    if not is_bundled and not settings.embed_base_url:
-        return None
-    return build_embedding(
-        base_url="" if is_bundled else settings.embed_base_url,
-        model="" if is_bundled else model,
-        api_key=settings.embed_api_key.get_secret_value(),
-        query_prefix=str(manifest.embedding["query_prefix"]),
-        passage_prefix=str(manifest.embedding["passage_prefix"]),
-        cache_dir=settings.data_dir.absolute() / "cache",
-    )
-
-
-def manifest_of(settings: Settings, embedding: GakjuEmbedding) -> Manifest:
-    """What these settings make of documents."""
-    from ingest.preparing import chunking
-
-    return Manifest(embedding.spec.to_dict(), chunking(settings.chunk_tokens))
-
-
-def _embedding(settings: Settings) -> GakjuEmbedding:
-    from knowledge.embedding import build_embedding
-
-    return build_embedding(
-        base_url=settings.embed_base_url,
-        model=settings.embed_model,
-        api_key=settings.embed_api_key.get_secret_value(),
-        query_prefix=settings.embed_query_prefix,
-        passage_prefix=settings.embed_passage_prefix,
-        cache_dir=settings.data_dir.absolute() / "cache",
-    )
-
-
 def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
-    with open_database(settings) as (servers, db, _):
-
-        @contextmanager
-        def ingestor(collection: str, ray_address: str | None) -> Iterator[Ingestor]:
-            from knowledge.lexemes import Analyzer
-            from knowledge.store import IndexStore
-
-            embedding = _embedding(settings)
-            with closing(embedding), _workers(settings, embedding, Analyzer(), ray_address) as workers:
-                store = IndexStore(db, open_active(db, manifest_of(settings, embedding)))
-                with open_ingestor(settings, store, collection, workers) as opened:
-                    yield opened
-
-        @contextmanager
-        def reembedder() -> Iterator[Reembedder]:
-            from ingest.preparing import Preparer
-            from ingest.reembedding import Reembedder
-            from knowledge.lexemes import Analyzer
-
-            embedding = _embedding(settings)
-            with closing(embedding):
-                preparer = Preparer(embedding, Analyzer(), chunk_tokens=settings.chunk_tokens)
-                yield Reembedder(db, manifest_of(settings, embedding), preparer)
-
-        tools = Tools(db, settings.collection, ingestor, reembedder, servers.ensure)
+    with open_tools(settings) as tools:
         return int(arguments.ingest_command(tools, arguments))
-
-
-@contextmanager
-def open_ingestor(settings: Settings, store: IndexStore, collection: str, workers: Workers) -> Iterator[Ingestor]:
-    """Puts files into `collection`; a run of it lives as long as this context."""
-    from ingest.ingestor import Ingestor
-    from knowledge.file_states import FileStates
-
-    with FileStates(store.db, collection) as states:
-        yield Ingestor(
-            store,
-            states,
-            workers,
-            max_file_bytes=settings.max_file_mb * 1_000_000,
-            file_timeout_s=settings.file_timeout_s,
-        )
-
-
-@contextmanager
-def _workers(
-    settings: Settings, embedding: GakjuEmbedding, analyzer: Analyzer, ray_address: str | None
-) -> Iterator[Workers]:
-    """This machine's processors, or with an address a Ray cluster's."""
-    from ingest.preparing import Preparer
-    from ingest.workers import LocalWorkers
-
-    max_file_bytes, file_timeout_s = settings.max_file_mb * 1_000_000, settings.file_timeout_s
-    workers: Workers
-    if ray_address is None:
-        preparer = Preparer(embedding, analyzer, chunk_tokens=settings.chunk_tokens)
-        workers = LocalWorkers(preparer, max_file_bytes=max_file_bytes, file_timeout_s=file_timeout_s)
-    else:
-        from ingest.ray_cluster import RayWorkers
-        from ingest.ray_worker import WorkerRecipe
-
-        recipe = WorkerRecipe(
-            chunk_tokens=settings.chunk_tokens,
-            max_file_bytes=max_file_bytes,
-            file_timeout_s=file_timeout_s,
-            embed_base_url=settings.embed_base_url,
-            embed_model=settings.embed_model,
-            embed_api_key=settings.embed_api_key.get_secret_value(),
-            embed_query_prefix=settings.embed_query_prefix,
-            embed_passage_prefix=settings.embed_passage_prefix,
-        )
-        workers = RayWorkers(recipe, manifest=manifest_of(settings, embedding), address=ray_address)
-    try:
-        yield workers
-    finally:
-        workers.close()
-
-
-def ingest_quietly(settings: Settings, index: Index, paths: Sequence[Path]) -> int:
-    """Ingest into the default collection and tell only of changes, failures and long work; the command's exit code."""
-    from ingest.cli.add import run_quietly
-
-    with (
-        _workers(settings, index.embedding, index.analyzer, None) as workers,
-        open_ingestor(settings, index.store, settings.collection, workers) as ingestor,
-    ):
-        return run_quietly(ingestor, paths)
 
 
 def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -384,71 +193,6 @@ async def _serve(
     stopping.cancel()
 
 
-@contextmanager
-def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
-    """The conversation over `index`, with the memory and the language model that the settings name."""
-    from pipelines import llm as chat
-    from pipelines.chatlog import ChatLog
-    from pipelines.memory import SessionMemory, connect
-    from pipelines.service import ChatService, Parts
-
-    url, where = settings.redis_url, redact(settings.redis_url)
-    if not url:
-        running = index.servers.redis()
-        url, where = running.url, running.where
-    sessions = SessionMemory(connect(url), ttl_s=settings.session_ttl_hours * 3600)
-    search_parts, embedding = _search_parts(settings, index)
-    model = (
-        chat.connect(
-            base_url=settings.llm_base_url,
-            model=settings.llm_model,
-            api_key=settings.llm_api_key.get_secret_value(),
-            temperature=settings.llm_temperature,
-            max_tokens=settings.llm_max_tokens,
-            timeouts=chat.Timeouts(
-                connect_s=settings.llm_connect_timeout_s,
-                first_token_s=settings.llm_first_token_timeout_s,
-                idle_s=settings.llm_idle_timeout_s,
-                total_s=settings.llm_total_timeout_s,
-            ),
-        )
-        if settings.llm_base_url
-        else search_parts.pop("llm")
-    )
-    parts = Parts(
-        db=index.db,
-        analyzer=index.analyzer,
-        llm=model,
-        sessions=sessions,
-        chat_log=ChatLog(settings.data_dir.absolute() / "logs" / "chat.jsonl"),
-        **search_parts,
-    )
-    running_on = {"database": index.where, "memory": where, "embedding": embedding}
-    try:
-        yield ChatService(parts, where=running_on, max_message_chars=settings.max_message_chars)
-    finally:
-        sessions.close()
-
-
-def _search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]:
-    """The parts of the service that belong to one generation of the index, and what is said of its embedding."""
-    from pipelines.gate import Gate
-    from pipelines.quote import QuoteLLM
-    from pipelines.retriever import EvidenceRetriever
-
-    opened = index.live.current
-    spec = opened.embedding.spec
-    parts: dict[str, Any] = {
-        "store": opened.store,
-        "retriever": EvidenceRetriever(opened.searcher, opened.embedding, index.analyzer, top_k=settings.top_k),
-        "gate": Gate.load(spec.name),
-    }
-    if not settings.llm_base_url:
-        parts["llm"] = QuoteLLM(analyzer=index.analyzer, embedding=opened.embedding, idf=opened.searcher.idf)
-    served_by = settings.embed_base_url if spec.name.endswith("/endpoint") else "bundled"
-    return parts, f"{spec.name} ({spec.dimension} numbers, {served_by})"
-
-
 def _page(settings: Settings, index: Index, service: ChatService) -> uvicorn.Config:
     from web.server import build_app
 
@@ -482,8 +226,8 @@ async def _watch(settings: Settings, index: Index, service: ChatService) -> None
         try:
             await asyncio.to_thread(index.servers.ensure)
             if await asyncio.to_thread(index.live.follow):
-                search_parts, embedding = _search_parts(settings, index)
-                service.use(replace(service.parts, **search_parts), embedding=embedding)
+                parts, embedding = search_parts(settings, index)
+                service.use(replace(service.parts, **parts), embedding=embedding)
         except GakjuError as exc:
             log.error("%s", exc.sentence())
         except Exception:  # whatever it was this time, the servers must still be watched

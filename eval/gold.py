@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import ingest_quietly, open_index, open_service
 from knowledge.types import Evidence
 from pipelines.events import Done, Turn
 from pipelines.service import ChatService
 from settings import Settings, load_settings
+from wiring import ingest_quietly, open_index, open_service
 
 QUESTIONS = Path(__file__).parent / "gold" / "questions.jsonl"
 

@@ -44,7 +44,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a conversation is made of; built by app.py, anew when the index was switched to another generation."""
+    """What a conversation is made of; built by wiring.py, anew when the index was switched to another generation."""
 
     db: Database
     store: IndexStore

@@ -1,4 +1,4 @@
-"""What the commands work with, handed in by app.py, which alone knows the settings."""
+"""What the commands work with, handed in by wiring.py, which alone knows the settings."""
 
 from __future__ import annotations
 
