@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "retrieval": "how well the right passages are found",
     "speed": "how fast parts are, against the part they cannot beat",
     "start": "how long a start takes and how much memory the app holds",
     "gold": "the questions that ship, over the documents that ship",

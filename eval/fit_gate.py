@@ -22,8 +22,8 @@ import numpy as np
 from eval.beir import Question, QuestionSet, load, store_set
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding, build_embedding
-from knowledge.lexemes import Analyzer
 from knowledge.generations import Manifest, open_active
+from knowledge.lexemes import Analyzer
 from knowledge.search import Searcher
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore

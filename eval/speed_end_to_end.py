@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from app import manifest_of, open_ingestor
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
 from eval.speed_files import copy_with_variants
 from ingest.cli.options import INGESTED
@@ -18,6 +17,7 @@ from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.lexemes import Analyzer
 from knowledge.types import ParsedDocument
 from settings import PROJECT_DIR, Settings, load_settings
+from wiring import manifest_of, open_ingestor
 
 GOAL = 0.9
 _VARIANTS = 2
@@ -37,7 +37,7 @@ class _Recording(Preparer):
 
 
 def measure(bench: Bench) -> Measured:
-    variants, rounds = (0, 1) if bench.is_quick else (_VARIANTS, 5)
+    variants, rounds = (0, 1) if bench.is_quick else (_VARIANTS, 4)
     folder = bench.scratch / "documents"
     copy_with_variants(PROJECT_DIR / "knowledge" / "docs", folder, variants=variants)
     settings = load_settings(data_dir=bench.scratch, database_url="", embed_base_url="")
@@ -51,6 +51,7 @@ def measure(bench: Bench) -> Measured:
             lambda _: _embed(embedding, texts),
         )
     shares = [b.wall_s / a.wall_s for a, b in zip(ingested, embedded, strict=True)]
+    cpu_shares = [b.cpu_s / a.cpu_s for a, b in zip(ingested, embedded, strict=True)]
     share = statistics.median(shares)
     lines = [
         Line(
@@ -76,6 +77,7 @@ def measure(bench: Bench) -> Measured:
         "embed_s": [item.wall_s for item in embedded],
         "embed_cpu_s": [item.cpu_s for item in embedded],
         "share": share,
+        "cpu_share": statistics.median(cpu_shares),
     }
     return Measured(lines, numbers)
 

@@ -75,14 +75,15 @@ def _make(folder: Path, sizes: tuple[tuple[float, int], ...]) -> tuple[int, int]
 
 
 def _ingest(bench: Bench, folder: Path) -> Memory:
-    with bench.database() as (_, url):
+    said = bench.scratch / "said.txt"
+    with bench.database() as (_, url), said.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ingest", "add", str(folder)],
             env=os.environ | {"DATABASE_URL": url, "DATA_DIR": str(bench.scratch / "data")},
-            cwd=PROJECT_DIR, stdout=subprocess.DEVNULL,
+            cwd=PROJECT_DIR, stdout=log, stderr=log,
         )  # fmt: skip
         with memory_of(process.pid) as memory:
             status = process.wait()
     if status != 0:
-        raise RuntimeError(f"ingesting {folder.name} ended with {status}")
+        raise RuntimeError(f"ingesting {folder.name} ended with {status}: {said.read_text()[-500:]}")
     return memory

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from app import manifest_of, open_ingestor
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
 from eval.speed_files import many_texts
 from ingest.cli.options import INGESTED
@@ -27,8 +26,10 @@ from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.file_states import FileFacts, FileStates
 from knowledge.lexemes import Analyzer
 from knowledge.store import EmbeddedChunk, IndexStore
+from knowledge.terms import term_vector
 from knowledge.types import Chunk, Document
 from settings import PROJECT_DIR, load_settings
+from wiring import manifest_of, open_ingestor
 
 GOAL = 2.0
 _MEDIAN_BYTES = 45_000  # with these, 74 kB in the mean
@@ -107,7 +108,7 @@ def _store_all(store: IndexStore, collection: str, files: Sequence[SourceFile], 
 def _store_file(store: IndexStore, states: FileStates, file: SourceFile, vector: np.ndarray) -> None:
     digest = content_hash(file.path)
     document = Document(states.collection, file.name, file.origin, digest, file.size_bytes, file.name, file.name, "und")
-    chunk = EmbeddedChunk(Chunk(0, 0, len(file.name), file.name), vector, {file.name: 1}, "und")
+    chunk = EmbeddedChunk(Chunk(0, 0, len(file.name), file.name), vector, term_vector({file.name: 1}), "und")
     facts = FileFacts(file.name, file.origin, str(file.root), socket.gethostname(), file.size_bytes, file.modified_ns)
 
     def note(conn: Connection) -> None:

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from llama_index.core.schema import BaseNode, TextNode
+from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.vector_stores.postgres import PGVectorStore
 
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
 from ingest.ingestor import tidy
 from knowledge.generations import Manifest
 from knowledge.store import EmbeddedChunk, IndexStore
+from knowledge.terms import term_vector
 from knowledge.types import Chunk, Document, Place
 
 DIMENSION = 384
@@ -129,9 +130,15 @@ def _scaled(spent: Spent, documents: Sequence[Filled]) -> Spent:
 
 
 def _nodes(document: Document, chunks: Sequence[EmbeddedChunk]) -> list[BaseNode]:
-    """What LlamaIndex's own pipeline would hand over: ids, texts and vectors are ready."""
+    """What LlamaIndex's own pipeline hands over: ids, texts, vectors, and the document that a later delete names."""
+    source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id=document.path)}
     return [
-        TextNode(text=item.chunk.text, embedding=item.embedding.tolist(), metadata={"path": document.path})
+        TextNode(
+            text=item.chunk.text,
+            embedding=item.embedding.tolist(),
+            metadata={"path": document.path},
+            relationships=source,
+        )
         for item in chunks
     ]
 
@@ -157,7 +164,7 @@ def _document(number: int, rng: np.random.Generator, vocabulary: Sequence[str], 
         text = " ".join(words)
         place = Place(page=1 + ordinal // 3)
         chunk = Chunk(ordinal, at, at + len(text), text, (f"{ordinal // 5}",), place)
-        chunks.append(EmbeddedChunk(chunk, halves[ordinal], Counter(words), "ko"))
+        chunks.append(EmbeddedChunk(chunk, halves[ordinal], term_vector(Counter(words)), "ko"))
         parts.append(text)
         at += len(text) + 1
     text = " ".join(parts)

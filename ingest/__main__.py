@@ -1,4 +1,4 @@
-"""`python -m ingest PATH…` is `gakju ingest PATH…`."""
+"""`python -m ingest COMMAND …` is `gakju ingest COMMAND …`."""
 
 import sys
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest import readers
 from ingest.files import SourceFile, content_hash, file_of, find_files, is_gone
 from knowledge.file_states import FileState
 
@@ -46,8 +47,8 @@ def compare(
     here = [item for item in states if is_local(item)]
     roots = sorted({Path(item.root) for item in here})
     meant = [item for item in here if within is None or is_below(item.origin, within)]
-    missing = {_folder(item) for item in meant if not _folder(item).is_dir()}
-    meant = [item for item in meant if _folder(item) not in missing]
+    missing = {folder_of(item) for item in meant if not folder_of(item).is_dir()}
+    meant = [item for item in meant if folder_of(item) not in missing]
     gone = [item for item in meant if is_gone(file_of(item.origin))]
     new = _new_files(here, roots, supported, within)
     renamed = _renamed(gone, new)
@@ -67,28 +68,39 @@ def gone_by_root(states: Iterable[FileState]) -> list[Gone]:
     roots: dict[Path, list[FileState]] = {}
     for item in states:
         if is_local(item) and is_gone(file_of(item.origin)):
-            roots.setdefault(_folder(item), []).append(item)
+            roots.setdefault(folder_of(item), []).append(item)
     return [Gone(root, tuple(items), _doubt(root)) for root, items in sorted(roots.items())]
 
 
 def is_local(state: FileState) -> bool:
-    return state.host == socket.gethostname()
+    """Before version 2 of the schema no host was noted: what lies here now is taken to be of this machine."""
+    return state.host == socket.gethostname() or (not state.host and not is_gone(file_of(state.origin)))
+
+
+def is_archive(state: FileState) -> bool:
+    """Whether it is an archive itself, which is no document: what is in it has states of its own."""
+    return Path(state.path).suffix.lower() in readers.ARCHIVES and file_of(state.origin) == Path(state.origin)
+
+
+def folder_of(state: FileState) -> Path:
+    """The folder that was given, or in which the file lies that was given alone."""
+    root = Path(state.root)
+    return root.parent if state.origin == state.root or state.origin.startswith(f"{state.root}!/") else root
 
 
 def is_below(origin: str, paths: Iterable[Path]) -> bool:
     """Whether `origin` is one of `paths`, or lies in one that is a folder or an archive."""
-    return any(origin == str(path) or origin.startswith((f"{path}/".replace("//", "/"), f"{path}!/")) for path in paths)
+    for path in paths:
+        # A folder's name may end in "!" too: only of an archive is that what is in it.
+        ends = (f"{path}/".replace("//", "/"), *([f"{path}!/"] if path.suffix.lower() in readers.ARCHIVES else []))
+        if origin == str(path) or origin.startswith(ends):
+            return True
+    return False
 
 
 def absolute(path: Path) -> Path:
     """As `find_files` writes it: links are not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _folder(state: FileState) -> Path:
-    """The folder that was given, or in which the file lies that was given alone."""
-    root = Path(state.root)
-    return root.parent if state.origin == state.root or state.origin.startswith(f"{state.root}!/") else root
 
 
 def _doubt(root: Path) -> str:

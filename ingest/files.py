@@ -17,6 +17,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".gakjuignore"
+MAX_NAME_BYTES = 1000  # twice that, for archive/member, is what an index of PostgreSQL still takes (2,704)
 _HIDDEN = (".", "~$")  # "~$x.docx" is Word's note that x.docx is open
 
 
@@ -85,6 +86,8 @@ def find_files(
             reason, status = _why_not(path, supported)
             if reason or status is None:
                 left_out.append(LeftOut(Path(path), reason))
+            elif len(name.encode()) > MAX_NAME_BYTES:
+                left_out.append(LeftOut(Path(path), "name"))
             elif path not in found:
                 found[path] = SourceFile(Path(path), name, status.st_size, root, status.st_mtime_ns)
     return list(found.values()), left_out

@@ -7,6 +7,7 @@ One bad file never stops the others. Knows nothing about command lines (ingest/c
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from contextlib import suppress
 from ingest.files import SourceFile, content_hash, file_of, is_gone
 from ingest.planning import Archive, Known, Planner
 from ingest.readers.ocr import find_tesseract
+from ingest.removing import archive_of
 from ingest.results import FileResult, NoProgress, Outcome, Progress
 from ingest.workers import Job, Worked, Workers
 from knowledge.database import Connection
@@ -76,10 +78,13 @@ class Ingestor:
         self._states.queued([self._facts(file, path) for path, file in waiting.items()])
         try:
             yield from _Run(self, planner, known, progress or NoProgress()).results(files)
-        finally:
-            # Also after Ctrl-C. What was killed leaves it to the next run or start of the app.
+        except (GeneratorExit, KeyboardInterrupt):
+            raise  # whoever stops a run does not wait for indexes: the next run, or start of the app, builds them
+        except BaseException:
             with suppress(DatabaseUnavailable, DatabaseRefused, IndexMismatch):
                 tidy(self._store)
+            raise
+        tidy(self._store)
 
     def remove(self, path: str) -> bool:
         """Take a document out of the index. False: there was none."""
@@ -117,8 +122,11 @@ class _Run:
         self._ready: deque[FileResult] = deque()
         self._busy: deque[Job] = deque()  # another run works on these
         self._gone: dict[str, list[str]] | None = None
+        self._renaming = threading.Lock()  # writers ask at once
+        self._met: frozenset[str] = frozenset()  # paths that files of this run have, wherever they lay before
 
     def results(self, files: Sequence[SourceFile]) -> Iterator[FileResult]:
+        self._met = frozenset(map(self._planner.path, files))
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as writer:
             writing: deque[Future[FileResult]] = deque()
             try:
@@ -139,6 +147,7 @@ class _Run:
                     jobs = self._jobs_of_others()
             finally:
                 writer.shutdown(wait=True, cancel_futures=True)
+                self._states.release_all()
 
     def _told(self) -> Iterator[FileResult]:
         while self._ready:
@@ -186,9 +195,14 @@ class _Run:
     def _correct(self, result: FileResult) -> None:
         """Of an unchanged file, what a killed run left unsaid, or that it lies in another place now."""
         stored, state = self._known.stored.get(result.path), self._known.states.get(result.path)
+        facts = self._owner._facts(result.file, result.path)
+        was_tried = result.outcome == "failed" and result.reason != "path_taken"
+        if was_tried and state and (state.origin, state.host) != (facts.origin, facts.host):
+            self._states.failed(
+                facts, content_hash=state.content_hash, reading=state.reading, reason=state.reason, error=state.error
+            )
         if result.outcome != "unchanged" or stored is None:
             return
-        facts = self._owner._facts(result.file, result.path)
         moved = stored.origin != facts.origin
         if moved:
             self._store.set_origin(self._owner._collection, result.path, facts.origin)
@@ -255,8 +269,9 @@ class _Run:
 
         def note(conn: Connection) -> None:
             self._states.stored(conn, facts, content_hash=worked.content_hash, reading=self._owner._trial)
-            if was:
-                self._states.forget(conn, was)
+            if was:  # an archive that lost a member this way is opened again should it come back
+                archive = archive_of(self._known.states[was])
+                self._states.forget(conn, was, *([archive] if archive else []))
 
         written = self._store.replace(
             document, worked.chunks, reading=READING, instead_of=was or None, also=note, settle=False
@@ -268,12 +283,15 @@ class _Run:
 
     def _renamed_from(self, digest: str) -> str:
         """Path of a stored document with this content whose file, of this machine, is gone; "" if there is none."""
-        if self._gone is None:
-            self._gone = {}
-            host = socket.gethostname()
-            for path, version in self._known.stored.items():
-                state = self._known.states.get(path)
-                if state and state.host == host and is_gone(file_of(version.origin)):
-                    self._gone.setdefault(version.content_hash, []).append(path)
-        paths = self._gone.get(digest)
-        return paths.pop() if paths else ""
+        with self._renaming:
+            if self._gone is None:
+                self._gone = {}
+                host = socket.gethostname()
+                for path, version in self._known.stored.items():
+                    state = self._known.states.get(path)
+                    if state is None or state.host != host or not self._met.isdisjoint((path, archive_of(state))):
+                        continue  # its folder was moved: its file is one of this run
+                    if is_gone(file_of(version.origin)):
+                        self._gone.setdefault(version.content_hash, []).append(path)
+            paths = self._gone.get(digest)
+            return paths.pop() if paths else ""

@@ -81,10 +81,10 @@ class Planner:
 
     def _step(self, file: SourceFile, digest: str) -> Job | FileResult:
         path = self.path(file)
-        if clash := self._clash(file, path):
+        state, stored = self._known.states.get(path), self._known.stored.get(path)
+        if clash := self._clash(file, path, stored.origin if stored else ""):
             return clash
         self._taken[path] = file.origin
-        state, stored = self._known.states.get(path), self._known.stored.get(path)
         if state and state.state == "failed":
             tried = bool(digest) and (state.content_hash, state.reading) == (digest, self._known.trial)
             if tried and not self._again:
@@ -93,11 +93,11 @@ class Planner:
             return FileResult(file, "unchanged", path)
         return Job(file, path)
 
-    def _clash(self, file: SourceFile, path: str) -> FileResult | None:
-        """Two folders may hold files of one name; the second must not silently replace the first."""
-        stored = self._known.stored.get(path)
-        other = self._taken.get(path) or (stored.origin if stored else file.origin)
-        if other == file.origin or (path not in self._taken and not _exists(other)):
+    def _clash(self, file: SourceFile, path: str, holder: str) -> FileResult | None:
+        """Two folders may hold files of one name; the second must not silently replace the first. `holder`: origin of
+        the file that has the path, "" if none has."""
+        other = self._taken.get(path) or holder or file.origin
+        if other == file.origin or (path not in self._taken and not _exists(other)) or _is_same_file(other, file):
             return None
         failure = ReadFailed(
             f"Another file is already stored as {path}: {other}.",
@@ -132,14 +132,24 @@ class Planner:
 
     def _archive(self, file: SourceFile, digest: str) -> Iterator[Job | Worked | FileResult]:
         path = self.path(file)
-        inside = [state for name, state in self._known.states.items() if name.startswith(f"{path}/")]
         state = self._known.states.get(path)
+        if clash := self._clash(file, path, state.origin if state else ""):
+            yield clash
+            return
+        self._taken[path] = file.origin
+        # Not what lies in a folder of the same name elsewhere.
+        origins = (f"{file.origin}!/", f"{state.origin if state else file.origin}!/")
+        known = self._known.states.items()
+        inside = [item for name, item in known if name.startswith(f"{path}/") and item.origin.startswith(origins)]
         if state and digest and (state.content_hash, state.reading) == (digest, self._known.trial) and not self._again:
             if state.state == "failed":
                 yield FileResult(file, "failed", path, error=state.error, reason=state.reason)
                 return
             if all(item.state in ("stored", "failed") for item in inside):
-                yield from (_as_before(file, item) for item in inside)
+                if state.origin != file.origin:  # it was moved: to be noted when its members are
+                    here = {item.path for item in inside}
+                    self.archives[str(file.path)] = Archive(file, path, digest, open_members=here)
+                yield from (_as_before(file, path, item) for item in inside)
                 return
         try:
             digest, members = self._members(file)
@@ -174,8 +184,8 @@ def _source(archive: SourceFile, member: Member) -> SourceFile:
     )
 
 
-def _as_before(archive: SourceFile, state: FileState) -> FileResult:
-    member = state.origin.removeprefix(f"{archive.path}!/")
+def _as_before(archive: SourceFile, path: str, state: FileState) -> FileResult:
+    member = state.path.removeprefix(f"{path}/")
     file = SourceFile(archive.path, state.path, state.size_bytes, archive.root, archive.modified_ns, member)
     if state.state == "failed":
         return FileResult(file, "failed", state.path, error=state.error, reason=state.reason)
@@ -184,3 +194,12 @@ def _as_before(archive: SourceFile, state: FileState) -> FileResult:
 
 def _exists(origin: str) -> bool:
     return not is_gone(file_of(origin))
+
+
+def _is_same_file(origin: str, file: SourceFile) -> bool:
+    """The same file by another way, through a link of a folder above it."""
+    other = file_of(origin)
+    try:
+        return origin[len(str(other)) :] == file.origin[len(str(file.path)) :] and other.samefile(file.path)
+    except OSError:
+        return False

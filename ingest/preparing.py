@@ -11,10 +11,12 @@ from ingest.chunker import CHUNKER_VERSION, chunk
 from knowledge.embedding import GakjuEmbedding
 from knowledge.lexemes import Analyzer, language_of
 from knowledge.store import EmbeddedChunk
+from knowledge.terms import TermVector, term_vectors
 from knowledge.types import Chunk, ParsedDocument
 
 # Texts embedded in one call: enough for an embedding server to be busy, few enough to tell progress.
-EMBED_TOGETHER = 64
+EMBED_TOGETHER = 128
+_ANALYSE_TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Prepared:
 
     chunks: tuple[Chunk, ...]
     search_texts: tuple[str, ...]
-    lexemes: tuple[Mapping[str, int], ...]
+    terms: tuple[TermVector, ...]
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -32,7 +34,7 @@ class Prepared:
         """`vectors`: one a chunk, float32 (dimension,), normalised."""
         return [
             EmbeddedChunk(item, vector, words, language_of(item.text))
-            for item, vector, words in zip(self.chunks, vectors, self.lexemes, strict=True)
+            for item, vector, words in zip(self.chunks, vectors, self.terms, strict=True)
         ]
 
 
@@ -52,7 +54,14 @@ class Preparer:
             max_tokens=self._chunk_tokens,
         )
         texts = tuple(search_text(parsed.title, item) for item in chunks)
-        return Prepared(tuple(chunks), texts, tuple(self._analyzer.analyze_many(texts)))
+        terms: list[TermVector] = []
+        for at in range(0, len(texts), _ANALYSE_TOGETHER):  # of a large document the words as such are not all kept
+            terms += term_vectors(self._analyzer.analyze_many(texts[at : at + _ANALYSE_TOGETHER]))
+        return Prepared(tuple(chunks), texts, tuple(terms))
+
+    def words(self, title: str, chunk: Chunk) -> Mapping[str, int]:
+        """The words that a chunk is found by, and how often each stands there."""
+        return self._analyzer.analyze(search_text(title, chunk))
 
     def embed(
         self, documents: Sequence[Prepared], *, on_chunks: Callable[[int], None] = lambda _: None

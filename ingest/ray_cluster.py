@@ -167,7 +167,7 @@ class RayWorkers:
             if not isinstance(error, ReadFailed):
                 raise error
             return Worked(task.job, answer.trouble.content_hash, failure=error)
-        prepared = Prepared(answer.chunks, (), answer.lexemes)
+        prepared = Prepared(answer.chunks, (), answer.terms)
         chunks = prepared.with_vectors(() if answer.vectors is None else list(answer.vectors))
         return Worked(task.job, answer.content_hash, answer.parsed, chunks)
 
@@ -191,6 +191,5 @@ class RayWorkers:
 def _no_worker(seconds: float) -> GakjuError:
     return GakjuError(
         f"No Ray worker has been able to start for {seconds:g} s.",
-        hint="See `ray status`: processors may be taken by others, or machines be gone. What was stored is safe; run the "
-        "same command again to go on.",
+        hint="See `ray status`: processors may be taken by others, or machines be gone. Then run the same command again.",
     )

@@ -44,7 +44,7 @@ def connect(address: str) -> Any:
         import ray
     except ImportError as exc:
         raise GakjuError(
-            "Ray is not installed.", hint="Run `pip install 'gakju[ray]'` here and on every machine of the cluster."
+            "Ray is not installed.", hint="Run `pip install 'ray>=2.60'` here and on every machine of the cluster."
         ) from exc
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
@@ -89,7 +89,7 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         raise GakjuError(
             f"--ray {address}: expected the address of a cluster's head, such as 10.0.0.1:6379, or auto.",
-            hint="Write --ray after the paths to start a cluster on this machine.",
+            hint="Write --ray after the paths, which starts a cluster on this machine, or --ray=ADDRESS.",
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
@@ -99,7 +99,7 @@ def _check_reachable(address: str) -> None:
 
 def _no_cluster(address: str, cause: str) -> GakjuError:
     return GakjuError(
-        f"Cannot use the Ray cluster {address or 'of this machine'}: {cause}",
+        f"Cannot use the Ray cluster {address or 'of this machine'}: {cause.rstrip('.')}.",
         hint="Start one with `ray start --head`, join it with `ray start --address=HEAD:6379`, and run this on one of its "
         "machines with the same Python and Ray, and the cluster's token.",
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import queue
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -23,6 +22,7 @@ from knowledge.embedding import build_embedding
 from knowledge.errors import EmbeddingUnavailable, GakjuError, ReadFailed, ServerStartFailed
 from knowledge.generations import Manifest
 from knowledge.lexemes import Analyzer
+from knowledge.terms import TermVector
 from knowledge.types import Chunk, ParsedDocument
 
 # Files that a worker has at once: while one is embedded, others are read.
@@ -87,12 +87,12 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a file. `vectors`: float16 (chunks, dimension), in the order of `chunks` and `lexemes`."""
+    """What became of a file. `vectors`: float16 (chunks, dimension), in the order of `chunks` and `terms`."""
 
     content_hash: str = ""
     parsed: ParsedDocument | None = None
     chunks: tuple[Chunk, ...] = ()
-    lexemes: tuple[Mapping[str, int], ...] = ()
+    terms: tuple[TermVector, ...] = ()
     vectors: np.ndarray | None = None
     trouble: Trouble | None = None
 
@@ -144,7 +144,7 @@ class FileWorker:
         except GakjuError as exc:
             return Answer(trouble=Trouble.of(exc))
         vectors = np.stack([item.embedding for item in embedded]) if embedded else None
-        return Answer(digest, parsed, prepared.chunks, prepared.lexemes, vectors)
+        return Answer(digest, parsed, prepared.chunks, prepared.terms, vectors)
 
 
 def how_files_are_read() -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ingest.reader_folder import ReaderFolder
 from ingest.readers import wire
 from ingest.readers.files import shown_name
 from ingest.readers.sandbox import LIMIT_S, MEMORY_BYTES
@@ -54,6 +55,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     connection: socket.socket
     lifeline: int  # its other end is watched by the child, and closed by our end
+    folder: ReaderFolder  # for its temporary files, which it leaves behind when it is killed
     is_fresh: bool = True
 
 
@@ -202,7 +204,9 @@ class ReaderProcess:
     def _start(self) -> _Child:
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
+        folder: ReaderFolder | None = None
         try:
+            folder = ReaderFolder()
             # -I: no current directory and no PYTHON* variables. A session of its own: its group is all that it started.
             process = subprocess.Popen(
                 [sys.executable, "-I", str(_SERVE), str(theirs.fileno()), str(read_end), *self._limits],
@@ -211,16 +215,18 @@ class ReaderProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=_environment(),
+                env={**_environment(), "TMPDIR": folder.path},
             )
         except OSError as exc:
             ours.close()
             os.close(write_end)
+            if folder:
+                folder.remove()
             raise _not_started(str(exc.strerror)) from exc
         finally:
             theirs.close()
             os.close(read_end)
-        self._child = _Child(process, ours, write_end)
+        self._child = _Child(process, ours, write_end, folder)
         try:
             wire.receive(ours, deadline=time.monotonic() + _START_S)
         except (wire.ConnectionEnded, wire.BrokenMessage, TimeoutError) as exc:
@@ -243,6 +249,8 @@ class ReaderProcess:
                 return child.process.wait(_END_S)
             except subprocess.TimeoutExpired:  # it hangs in the kernel, on a lost network disk
                 return None
+            finally:
+                child.folder.remove()
 
 
 def _kill(child: _Child) -> None:

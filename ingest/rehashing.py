@@ -34,8 +34,6 @@ def _verdict(file: StoredFile) -> Verdict:
     try:
         if is_gone(path):
             return "gone"
-        if path.lstat().st_size != file.size_bytes:
-            return "changed"
         return "same" if content_hash(path) == file.content_hash else "changed"
     except FileNotFoundError:
         return "gone"

@@ -33,13 +33,15 @@ def sample_faults(source: IndexStore, made: IndexStore, db: Database, preparer: 
         for chunk in _some_chunks(document, preparer):
             stored = searcher.chunks([made.chunk_id(document, chunk.chunk.ordinal)])
             near = searcher.search(chunk.embedding, {}, top_k=1).evidence
-            worded = searcher.search(None, dict.fromkeys(chunk.lexemes, 1.0), top_k=1).evidence
+            worded = searcher.search(
+                None, dict.fromkeys(preparer.words(document.title, chunk.chunk), 1.0), top_k=1
+            ).evidence
             if _has_changed(document, source):
                 break
             looked += 1
             lost += not stored or stored[0].text != chunk.chunk.text
             unlike += not near or (near[0].scores.meaning or 0) < _SAME_COSINE
-            wordless += bool(chunk.lexemes) and not worded
+            wordless += len(chunk.terms) > 0 and not worded
     faults = (
         (lost > 0, f"{lost} of {looked} passages of a sample are missing or cut otherwise."),
         (unlike > looked * _MAY_MISS, f"{unlike} of {looked} passages of a sample are not found by their meaning."),
@@ -54,7 +56,7 @@ def _some_chunks(document: Document, preparer: Preparer) -> list[EmbeddedChunk]:
     picked = Prepared(
         tuple(made.chunks[at] for at in some),
         tuple(made.search_texts[at] for at in some),
-        tuple(made.lexemes[at] for at in some),
+        tuple(made.terms[at] for at in some),
     )
     return preparer.embed([picked])[0]
 

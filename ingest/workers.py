@@ -7,11 +7,11 @@ which they get ready. ingest/ray_cluster.py does the same on many machines.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from ingest.files import SourceFile, content_hash
 from ingest.preparing import EMBED_TOGETHER, Prepared, Preparer
@@ -23,7 +23,10 @@ from knowledge.types import ParsedDocument
 T = TypeVar("T")
 
 READERS = 2
-_AHEAD = 6  # documents read before they are embedded, so that neither waits for the other
+_AHEAD = 24  # documents read before they are embedded, so that neither waits for the other
+_CHUNKS_AHEAD = 4 * EMBED_TOGETHER
+_EMBEDDERS = 2  # calls at once: the processors that the end of one leaves idle begin with the next
+_PROGRESS_EVERY_S = 0.25
 _READ_ATTEMPTS = 3
 
 
@@ -62,6 +65,27 @@ class _Read:
     prepared: Prepared
 
 
+class _Counts:
+    """Takes the counts of chunks from the threads that embed to the one that tells of them, and the wish to stop back."""
+
+    def __init__(self) -> None:
+        self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._stopped = False
+
+    def put(self, chunks: int) -> None:
+        """Raises: CancelledError: nobody waits for the rest of the document."""
+        if self._stopped:
+            raise CancelledError
+        self._done.put(chunks)
+
+    def tell(self, on_chunks: Callable[[int], None]) -> None:
+        while not self._done.empty():
+            on_chunks(self._done.get())
+
+    def stop(self) -> None:
+        self._stopped = True
+
+
 class LocalWorkers:
     """`file_timeout_s`: what a file may take to be read, after which it is refused and its process killed."""
 
@@ -77,43 +101,55 @@ class LocalWorkers:
 
     def work(self, jobs: Iterator[Job], *, on_chunks: Callable[[int], None] = lambda _: None) -> Iterator[Worked]:
         """Raises: EmbeddingUnavailable."""
-        pool = ThreadPoolExecutor(len(self._readers), thread_name_prefix="read")
+        readers = ThreadPoolExecutor(len(self._readers), thread_name_prefix="read")
+        embedders = ThreadPoolExecutor(_EMBEDDERS, thread_name_prefix="embed")
         reading: set[Future[_Read]] = set()
+        embedding: set[Future[list[Worked]]] = set()
+        counts = _Counts()
+        drained = False
         try:
-            drained = False
             while True:
-                while not drained and len(reading) < len(self._readers) + _AHEAD:
+                while not drained and len(reading) < len(self._readers) + _AHEAD and _chunks(reading) < _CHUNKS_AHEAD:
                     job = next(jobs, None)
                     if job is None:
                         drained = True
                     else:
-                        reading.add(pool.submit(self._read, job))
-                if not reading:
+                        reading.add(readers.submit(self._read, job))
+                while len(embedding) < _EMBEDDERS and (batch := _batch(reading, can_wait=bool(embedding))):
+                    reading -= set(batch)
+                    documents = [future.result() for future in batch]
+                    embedding.add(embedders.submit(self._embed, documents, counts.put))
+                if not reading and not embedding:
                     return
-                done, _ = wait(reading, return_when=FIRST_COMPLETED)
-                batch = _small_batch(done)
-                reading -= set(batch)
-                yield from self._embed([future.result() for future in batch], on_chunks)
+                waiting: list[Future[Any]] = [*embedding, *(future for future in reading if not future.done())]
+                wait(waiting, timeout=_PROGRESS_EVERY_S, return_when=FIRST_COMPLETED)
+                counts.tell(on_chunks)
+                for future in [future for future in embedding if future.done()]:
+                    embedding.discard(future)
+                    yield from future.result()
         finally:
-            # Whoever stopped drawing must not wait for a slow file: its process is killed by `close`.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Whoever stopped drawing must not wait for a slow file, whose process is killed by `close`, or a large one.
+            counts.stop()
+            readers.shutdown(wait=False, cancel_futures=True)
+            embedders.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         for reader in self._readers:
             reader.close()
 
-    def _embed(self, documents: Sequence[_Read], on_chunks: Callable[[int], None]) -> Iterator[Worked]:
+    def _embed(self, documents: Sequence[_Read], on_chunks: Callable[[int], None]) -> list[Worked]:
         embedded = self._preparer.embed([document.prepared for document in documents], on_chunks=on_chunks)
-        for document, chunks in zip(documents, embedded, strict=True):
-            done = document.worked
-            yield Worked(done.job, done.content_hash, done.parsed, chunks, done.failure)
+        return [
+            Worked(done.job, done.content_hash, done.parsed, chunks, done.failure)
+            for done, chunks in zip((document.worked for document in documents), embedded, strict=True)
+        ]
 
     def _read(self, job: Job) -> _Read:
         reader = self._idle.get()
         try:
             parsed, digest = read_settled(reader, job.file, max_bytes=self._max_file_bytes)
         except ReadFailed as exc:
-            return _Read(Worked(job, exc.content_hash or _hash(job.file), failure=exc), Prepared((), (), ()))
+            return _Read(Worked(job, exc.content_hash, failure=exc), Prepared((), (), ()))
         finally:
             self._idle.put(reader)
         return _Read(Worked(job, digest, parsed), self._preparer.prepare(parsed))
@@ -137,10 +173,17 @@ def settled(file: SourceFile, read: Callable[[], T]) -> T:
     """
     before = _stamp(file.path)
     for _ in range(_READ_ATTEMPTS):
-        content = read()
+        content, failure = None, None
+        try:
+            content = read()
+        except ReadFailed as exc:  # half a file is damaged
+            failure = exc
+            failure.content_hash = failure.content_hash or _hash(file)
         after = _stamp(file.path)
         if after == before:
-            return content
+            if failure:
+                raise failure
+            return cast("T", content)
         before = after
     raise ReadFailed(
         f"{Path(file.name).name} keeps changing while it is read.",
@@ -165,14 +208,24 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _small_batch(done: set[Future[_Read]]) -> list[Future[_Read]]:
-    """Documents to embed together: a large one alone, small ones until a call is full."""
+def _chunks(reading: Iterable[Future[_Read]]) -> int:
+    """Of the documents among these that are read."""
+    return sum(len(future.result().prepared) for future in reading if future.done() and not future.exception())
+
+
+def _batch(reading: Collection[Future[_Read]], *, can_wait: bool) -> list[Future[_Read]]:
+    """Documents to embed together: a large one alone, small ones until a call is full.
+
+    `can_wait`: for more documents, if any are being read, unless a call is full.
+    """
+    done = [future for future in reading if future.done()]
     batch: list[Future[_Read]] = []
     chunks = 0
     for future in done:
         size = 0 if future.exception() else len(future.result().prepared)
         if batch and chunks + size > EMBED_TOGETHER:
-            break
+            return batch
         batch.append(future)
         chunks += size
-    return batch
+    more_to_come = can_wait and len(done) < len(reading)
+    return [] if more_to_come and chunks < EMBED_TOGETHER else batch

@@ -1,32 +1,20 @@
 """Chunks as rows of PostgreSQL's binary COPY, encoded by hand: five times as fast as value by value.
 
-A term's id is a hash of it: no table of terms to look up and fill, and the same id in every database. Of a million
-terms one in a thousand shares its id with another; the two then count as one word.
-
 Formats: PostgreSQL's COPY documentation, and the `_send` functions of its types and of pgvector's.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 
+from knowledge.terms import TERM_SPACE, TermVector
 from knowledge.types import Chunk, Place
-
-TERM_IDS = "hashed/1"
-TERM_SPACE = 1_000_000_000  # dimensions of term_weights: pgvector's largest
-BM25_K1 = 1.2
-BM25_B = 0.75
-# A fixed mean length keeps weights independent of what else is stored and in which order it came. Chunks are of
-# bounded size, so the true mean is near; 30 % off costs .001 to .002 nDCG@10 (KorQuAD, AutoRAG).
-REFERENCE_LEXEMES = 200
 
 COLUMNS = (
     "generation_id, id, document_id, collection_id, ordinal, start_char, end_char, text, heading, place, table_header, "
@@ -62,20 +50,21 @@ class RowEncoder:
         *,
         languages: Sequence[str],
         embeddings: Sequence[np.ndarray],
-        terms: Terms,
+        terms: Sequence[TermVector],
     ) -> Iterator[bytes]:
         """All arguments run in parallel. `embeddings`: each (dimension,)."""
-        halves = np.stack(embeddings).astype(">f2") if embeddings else np.empty((0, 0))
+        if not chunks:
+            return
+        halves = np.stack(embeddings).astype(">f2")
         half_head = _INT.pack(2 * halves.shape[1] + 4) + struct.pack("!hh", halves.shape[1], 0)
-        elements = np.empty(len(terms.ids), _ELEMENT)
+        all_ids = np.concatenate([item.ids for item in terms])
+        elements = np.empty(len(all_ids), _ELEMENT)
         elements["size"] = 4
-        elements["value"] = terms.ids
-        arrays, ids, weights = (
-            elements.tobytes(),
-            terms.ids.astype(">i4").tobytes(),
-            terms.weights.astype(">f4").tobytes(),
-        )
-        places = zip(terms.starts.tolist(), terms.starts[1:].tolist(), strict=False)
+        elements["value"] = all_ids
+        arrays, ids = elements.tobytes(), all_ids.astype(">i4").tobytes()
+        weights = np.concatenate([item.weights for item in terms]).astype(">f4").tobytes()
+        ends = list(accumulate(map(len, terms)))
+        places = zip([0, *ends], ends, strict=False)
         for chunk_id, chunk, language, half, (start, end) in zip(
             chunk_ids, chunks, languages, halves, places, strict=True
         ):
@@ -111,55 +100,10 @@ class RowEncoder:
             )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The terms of several chunks one after another: ids int32 (terms,), ascending and distinct within a chunk; weights
-    float32 (terms,), BM25's term-frequency part; starts int (chunks + 1,), where each chunk's begin."""
-
-    ids: np.ndarray
-    weights: np.ndarray
-    starts: np.ndarray
-
-
-def terms_of(lexemes: Sequence[Mapping[str, int]]) -> Terms:
-    """`lexemes`: word → count, a chunk each."""
-    sizes = np.fromiter(map(len, lexemes), np.int64, len(lexemes))
-    total = int(sizes.sum())
-    ids = np.fromiter(map(_ids.__getitem__, chain.from_iterable(lexemes)), np.int64, total)
-    counts = np.fromiter(chain.from_iterable(words.values() for words in lexemes), np.float64, total)
-    owner = np.repeat(np.arange(len(lexemes)), sizes)
-    lengths = np.bincount(owner, weights=counts, minlength=len(lexemes))
-    # Sorted by chunk, then id; two words of one id in a chunk count as one.
-    keys, places = np.unique(owner * TERM_SPACE + ids, return_inverse=True)
-    summed: np.ndarray = np.bincount(places, weights=counts, minlength=len(keys))
-    chunk_of, numbers = np.divmod(keys, TERM_SPACE)
-    norms = BM25_K1 * (1 - BM25_B + BM25_B * lengths / REFERENCE_LEXEMES)
-    weights = summed * (BM25_K1 + 1) / (summed + norms[chunk_of]) if total else summed
-    starts = np.searchsorted(chunk_of, np.arange(len(lexemes) + 1))
-    return Terms(numbers.astype(np.int32), weights.astype(np.float32), starts)
-
-
 def count_change_row(generation_id: int, collection_id: int, chunks: int, ids: np.ndarray, deltas: np.ndarray) -> bytes:
     """A row of count_changes."""
     head = struct.pack("!hiiiiii", 5, 4, generation_id, 4, collection_id, 4, chunks)
     return head + _field(_int_array(ids)) + _field(_int_array(deltas))
-
-
-class _TermIds(dict[str, int]):
-    def __missing__(self, term: str) -> int:
-        if len(self) >= _TERMS_KEPT:
-            self.clear()
-        number = int.from_bytes(hashlib.md5(term.encode(), usedforsecurity=False).digest()[:8], "big") % TERM_SPACE
-        self[term] = number
-        return number
-
-
-_ids = _TermIds()
-
-
-def term_id(term: str) -> int:
-    """0 to TERM_SPACE - 1."""
-    return _ids[term]
 
 
 def _field(data: bytes) -> bytes:

@@ -95,7 +95,10 @@ class Database:
             DatabaseUnavailable: as `connection`.
         """
         try:
-            return psycopg.connect(self._url, autocommit=True, connect_timeout=int(self._connect_timeout_s))
+            conn = psycopg.connect(self._url, autocommit=True, connect_timeout=int(self._connect_timeout_s))
+            # The locks of a machine that lost its power are free after a minute, not two hours.
+            conn.execute("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3")
+            return conn
         except psycopg.Error as exc:
             raise self._failure(exc) from exc
 

@@ -77,6 +77,7 @@ class FileStates:
             if self._holder is not None:
                 self._holder.close()  # releases all its locks
                 self._holder = None
+            self._claimed.clear()
 
     def known(self) -> dict[str, FileState]:
         """path → state, for the whole collection."""
@@ -143,6 +144,8 @@ class FileStates:
     def claim(self, path: str) -> bool:
         """Whether this run may work on `path`; False: another run does."""
         key = _claim_key(self.collection, path)
+        if key in self._claimed:
+            return True  # the database would count: one release would not do
         got = self._holding(f"SELECT pg_try_advisory_lock({key})")
         if got is None:
             return True  # without its lock the run may do work twice, and still stores it once
@@ -153,6 +156,12 @@ class FileStates:
     def release(self, path: str) -> None:
         key = _claim_key(self.collection, path)
         if key in self._claimed:
+            self._claimed.discard(key)
+            self._holding(f"SELECT pg_advisory_unlock({key})")
+
+    def release_all(self) -> None:
+        """What a run that was cut short has claimed: others would wait for it as long as this process lives."""
+        for key in tuple(self._claimed):
             self._claimed.discard(key)
             self._holding(f"SELECT pg_advisory_unlock({key})")
 

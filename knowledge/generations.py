@@ -15,10 +15,10 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from knowledge.copy_rows import TERM_IDS
 from knowledge.database import Database
 from knowledge.errors import IndexMismatch
 from knowledge.lexemes import LEXEME_VERSION
+from knowledge.terms import TERM_IDS
 
 MAX_DIMENSION = 4000  # of an HNSW index on halfvec
 REEMBED = "gakju ingest reembed"

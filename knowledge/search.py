@@ -20,9 +20,9 @@ import psycopg
 from pgvector import HalfVector, SparseVector
 from psycopg import sql
 
-from knowledge.copy_rows import TERM_SPACE, term_id
 from knowledge.database import Database
 from knowledge.generations import Generation, assert_kept
+from knowledge.terms import TERM_SPACE, term_id
 from knowledge.types import Evidence, Place, Scores
 
 MAX_QUERY_LEXEMES = 2_000  # a sparsevec holds 16,000; no question needs as many

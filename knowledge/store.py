@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,26 +19,27 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from knowledge.copy_rows import COLUMNS, HEADER, TRAILER, RowEncoder, count_change_row, terms_of
+from knowledge.copy_rows import COLUMNS, HEADER, TRAILER, RowEncoder, count_change_row
 from knowledge.database import Database
 from knowledge.generations import Generation, writing
+from knowledge.terms import TermVector
 from knowledge.types import Block, Chunk, Document, Place
 
 _NAMESPACE = uuid.UUID("6b1d6c53-3f0c-5d0a-9a35-5b2a0f6f7d11")
 # Changes of counts that wait to be added up. Searches don't see them until then: words' weights lag behind a little
 # while many documents are stored.
 _CHANGES_TOGETHER = 2_000_000
-_SETTLE_LOCK = 0x67616B6A76
+_SETTLE_LOCK = 0x67616B6A76  # and the generation's number: a rebuild holds up writers of one, and settles the other
 _ROWS_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedChunk:
-    """A chunk with its two search keys. `embedding`: float32 (dimension,), L2-normalised. `lexemes`: word → count."""
+    """A chunk with its two search keys. `embedding`: float (dimension,), L2-normalised."""
 
     chunk: Chunk
     embedding: np.ndarray
-    lexemes: Mapping[str, int]
+    terms: TermVector
     language: str
 
 
@@ -157,7 +158,7 @@ class IndexStore:
         """Add up the changes of counts, so that searches weigh words by all that is stored."""
         self._unsettled = 0
         with self._db.connection() as conn:
-            conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTLE_LOCK,))
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTLE_LOCK + self.generation.id,))
             conn.execute(_SETTLE, {"generation": self.generation.id})
 
     def remove(
@@ -178,14 +179,12 @@ class IndexStore:
             found = conn.execute(
                 "SELECT 1 FROM documents WHERE generation_id = %s AND id = %s", (self.generation.id, document_id)
             ).fetchone()
-            if found is None:
-                return False
             changes = _Changes()
-            self._remove(conn, document_id, changes)
+            self._remove(conn, document_id, changes)  # also chunks whose document somebody deleted
             self._note_changes(conn, collection_id, changes)
         if settle:
             self.settle()
-        return True
+        return found is not None
 
     def set_origin(self, collection: str, path: str, origin: str) -> None:
         """Note where the file of an unchanged document lies now."""
@@ -209,8 +208,12 @@ class IndexStore:
         collection, path = row
 
         def forget(conn: psycopg.Connection) -> None:
+            # Of an archive's member also the archive, else it would stay out until that changes.
             conn.execute(
-                "DELETE FROM files WHERE collection_id = %s AND path = %s", (collection_id_of(conn, collection), path)
+                "DELETE FROM files a USING files f WHERE f.collection_id = %(c)s AND f.path = %(path)s "
+                "AND a.collection_id = f.collection_id AND (a.path = f.path OR (f.origin LIKE '%%!/%%' "
+                "AND starts_with(f.path, a.path || '/') AND starts_with(f.origin, a.origin || '!/')))",
+                {"c": collection_id_of(conn, collection), "path": path},
             )
 
         return self.remove(collection, path, also=forget)
@@ -284,10 +287,10 @@ class IndexStore:
     def _remove(self, conn: psycopg.Connection, document_id: uuid.UUID, changes: _Changes) -> None:
         """Delete a document; `changes` takes up what its going does to the counts."""
         key = (self.generation.id, document_id)
-        rows = conn.execute("SELECT term_ids FROM chunks WHERE generation_id = %s AND document_id = %s", key).fetchall()
-        for (ids,) in rows:
-            changes.gone.append(np.array(ids, np.int32))
-        conn.execute("DELETE FROM chunks WHERE generation_id = %s AND document_id = %s", key)
+        rows = conn.execute(
+            "DELETE FROM chunks WHERE generation_id = %s AND document_id = %s RETURNING term_ids", key
+        ).fetchall()
+        changes.gone += [np.array(ids, np.int32) for (ids,) in rows]
         conn.execute("DELETE FROM documents WHERE generation_id = %s AND id = %s", key)
 
     def _insert_document(
@@ -327,14 +330,13 @@ class IndexStore:
         changes: _Changes,
     ) -> None:
         version = f"{document.content_hash}\0{self.generation.manifest.chunking}"
-        terms = terms_of([item.lexemes for item in chunks])
-        changes.new += np.split(terms.ids, terms.starts[1:-1]) if chunks else []
+        changes.new += [item.terms.ids for item in chunks]
         rows = RowEncoder(self.generation.id, document_id, collection_id).rows(
             [make_chunk_id(document_id, version, item.chunk.ordinal) for item in chunks],
             [item.chunk for item in chunks],
             languages=[item.language for item in chunks],
             embeddings=[item.embedding for item in chunks],
-            terms=terms,
+            terms=[item.terms for item in chunks],
         )
         # Straight into the partition, which saves the routing of each row.
         command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
@@ -367,6 +369,9 @@ class _Changes:
         """Terms whose count changes, and by how much; both (terms,)."""
         if not self.new and not self.gone:
             return np.empty(0, np.int32), np.empty(0, np.int32)
+        if not self.gone:
+            terms, counts = np.unique(np.concatenate(self.new), return_counts=True)
+            return terms, counts.astype(np.int32)
         ids = np.concatenate([*self.new, *self.gone])
         signs = np.ones(len(ids), np.int32)
         signs[sum(map(len, self.new)) :] = -1

@@ -93,7 +93,7 @@ class EvidenceVectorStore(PGVectorStore):
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         raise GakjuError(
             "Nodes cannot be added one by one: the index holds whole documents.",
-            hint="Ingest the file (`gakju ingest PATH`) or call IndexStore.replace.",
+            hint="Ingest the file (`gakju ingest add PATH`) or call IndexStore.replace.",
         )
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:

@@ -6,15 +6,18 @@ library's `zipfile` reads it. Archives inside archives stay closed.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from ingest.readers.files import read_bytes
+from ingest.readers.files import larger_than, open_regular, read_bytes, shown_name
 from ingest.readers.zip_package import BROKEN_ZIP, PackageError, open_zip
 from knowledge.errors import ReadFailed
 
@@ -25,7 +28,7 @@ _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ARCHIVES = frozenset(".zip .7z .rar .tar .gz .tgz .bz2 .xz .egg .alz".split())
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-_MAX_NAME_CHARS = 1000
+_MAX_NAME_BYTES = 1000  # of what PostgreSQL can index (2,704), the archive's own name needs as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +59,20 @@ def members_of(data: bytes, *, name: str, max_member_bytes: int, max_total_bytes
     """As `members`, of an archive that has been read."""
     if not data:
         raise ReadFailed(f"{name} is empty.", reason="empty", hint="Remove it, or save it again with content.")
-    try:
-        archive = open_zip(data)
-    except PackageError as exc:
-        if exc.reason == "too_large":
-            raise _bomb(name) from exc
-        raise ReadFailed(f"{name} is no ZIP archive or damaged.", reason="damaged", hint="Make it again.") from exc
+    archive = _opened(data, name)
     left = max_total_bytes
-    seen: set[str] = set()
+    seen: Counter[str] = Counter()
     for info in archive.infolist():
         inside = member_name(info)
         if info.is_dir() or _is_hidden(inside):
             continue
         failure = _refusal(inside, info, seen)
-        seen.add(inside)
+        seen[inside] += 1
+        if seen[inside] > 1:  # told apart, or what becomes of one would hide what became of the other
+            inside = f"{inside}#{seen[inside]}"
         if failure:
-            yield Member(inside, failure=failure)
+            # Its name is stored and shown.
+            yield Member(unicodedata.normalize("NFC", shown_name(inside)), failure=failure)
             continue
         try:
             content = _read(archive, info, inside, min(max_member_bytes, left))
@@ -86,22 +87,68 @@ def members_of(data: bytes, *, name: str, max_member_bytes: int, max_total_bytes
         yield Member(inside, content)
 
 
-def member_bytes(data: bytes, member: str, *, name: str, max_bytes: int) -> bytes:
-    """Content of one file of an archive.
+class OpenedArchive:
+    """An archive whose directory is read once for many members. `source`: its bytes, or the open file, which is kept.
 
     Raises:
-        ReadFailed: as its `Member.failure`; "damaged" if the archive is, "unreadable" if it has no such file (now).
+        ReadFailed: "damaged", "too_large".
     """
-    try:
-        archive = open_zip(data)
-    except PackageError as exc:
-        raise ReadFailed(f"{name} is no ZIP archive or damaged.", reason="damaged", hint="Make it again.") from exc
-    for info in archive.infolist():
-        if member_name(info) == member and not info.is_dir():
-            if failure := _refusal(member, info, set()):
-                raise failure
-            return _read(archive, info, member, max_bytes)
-    raise ReadFailed(f"{member} is no longer in {name}.", reason="unreadable", hint="Ingest the archive again.")
+
+    def __init__(self, source: bytes | IO[bytes], *, name: str) -> None:
+        self._name = name
+        self._zip = _opened(source, name)
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            if not info.is_dir():
+                self._infos.setdefault(member_name(info), info)
+
+    def member(self, name: str, *, max_bytes: int) -> bytes:
+        """Content of one file of the archive.
+
+        Raises:
+            ReadFailed: as its `Member.failure`; "unreadable" if there is no such file (now).
+        """
+        info = self._infos.get(name)
+        if info is None:
+            raise ReadFailed(
+                f"{name} is no longer in {self._name}.", reason="unreadable", hint="Ingest the archive again."
+            )
+        if failure := _refusal(name, info, ()):
+            raise failure
+        return _read(self._zip, info, name, max_bytes)
+
+
+class ArchiveOnDisk:
+    """The archive that members were last read from, kept open: one with thousands is not read once for each of them."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+        self._stamp: tuple[Path, int, int, int, int] | None = None
+        self._archive: OpenedArchive | None = None
+
+    def member(self, path: Path, name: str, *, archive_name: str, max_bytes: int) -> bytes:
+        """Content of the file `name` in the archive at `path`; both are at most `max_bytes` long.
+
+        Raises:
+            ReadFailed: as `files.read_bytes` and `OpenedArchive`.
+        """
+        file = open_regular(path, name=archive_name)  # also if it is open: another may have taken its place
+        status = os.fstat(file.fileno())
+        stamp = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._archive is None or stamp != self._stamp:
+            self.close()
+            self._file = file
+            if status.st_size > max_bytes:
+                raise larger_than(max_bytes, name=archive_name)
+            self._archive, self._stamp = OpenedArchive(file, name=archive_name), stamp
+        else:
+            file.close()
+        return self._archive.member(name, max_bytes=max_bytes)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = self._archive = self._stamp = None
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
@@ -122,11 +169,11 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") and part.strip(".") for part in name.split("/")) or name.startswith("__MACOSX/")
 
 
-def _refusal(name: str, info: zipfile.ZipInfo, seen: set[str]) -> ReadFailed | None:
-    shown = _CONTROLS.sub("?", name)[:_MAX_NAME_CHARS]
+def _refusal(name: str, info: zipfile.ZipInfo, seen: Container[str]) -> ReadFailed | None:
+    shown = shown_name(name)
     parts = name.split("/")
     leads_out = name.startswith("/") or _DRIVE.match(name) or ".." in parts
-    if leads_out or _CONTROLS.search(name) or len(name) > _MAX_NAME_CHARS or not parts[-1]:
+    if leads_out or _CONTROLS.search(name) or len(name.encode(errors="replace")) > _MAX_NAME_BYTES or not parts[-1]:
         why, hint = "has a name that no file inside an archive may have", "Make the archive again, from a folder."
     elif stat.S_ISLNK(info.external_attr >> 16):
         why, hint = "is a link", "Put the file itself into the archive."
@@ -163,6 +210,15 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, max_bytes:
             f"{name} is damaged in the archive.", reason="damaged", hint="Make the archive again."
         ) from exc
     return b"".join(blocks)
+
+
+def _opened(source: bytes | IO[bytes], name: str) -> zipfile.ZipFile:
+    try:
+        return open_zip(source)
+    except PackageError as exc:
+        if exc.reason == "too_large":
+            raise _bomb(name) from exc
+        raise ReadFailed(f"{name} is no ZIP archive or damaged.", reason="damaged", hint="Make it again.") from exc
 
 
 def _bomb(name: str) -> ReadFailed:

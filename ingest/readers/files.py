@@ -15,7 +15,7 @@ from typing import IO
 
 from knowledge.errors import ReadFailed
 
-_BYTES_PER_MB = 1024 * 1024
+_BYTES_PER_MB = 1_000_000  # as MAX_FILE_MB counts them
 _BLOCK_BYTES = 1024 * 1024
 _MAX_SHOWN_CHARS = 200
 _TAIL_CHARS = 40
@@ -30,27 +30,40 @@ def read_bytes(path: Path, *, name: str, max_bytes: int) -> bytes:
     Raises:
         ReadFailed: "unreadable" (missing, no permission, a link, not a regular file) or "too_large".
     """
-    name = shown_name(name)
-    try:
-        descriptor = os.open(path, _FLAGS)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _not_regular(name)
+    with open_regular(path, name=name) as file:
+        try:
             data = _at_most(file, max_bytes)
+        except OSError as exc:
+            raise _unreadable(name, exc) from exc
+    if data is None:
+        raise larger_than(max_bytes, name=name)
+    return data
+
+
+def open_regular(path: Path, *, name: str) -> IO[bytes]:
+    """The regular file at `path`, opened to read.
+
+    Raises:
+        ReadFailed: "unreadable".
+    """
+    try:
+        file = open(os.open(path, _FLAGS), "rb")  # noqa: PTH123, SIM115 - a descriptor, for the caller
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         if getattr(exc, "errno", None) == errno.ELOOP:
             raise _not_regular(name) from exc
-        detail = getattr(exc, "strerror", None) or "not a file name"
-        raise ReadFailed(
-            f"{name} cannot be opened ({detail}).", reason="unreadable", hint="Check that it exists and may be read."
-        ) from exc
-    if data is None:
-        raise ReadFailed(
-            f"{name} is larger than {max_bytes / _BYTES_PER_MB:g} MB.",
-            reason="too_large",
-            hint="Split it, or raise MAX_FILE_MB.",
-        )
-    return data
+        raise _unreadable(name, exc) from exc
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _not_regular(name)
+    return file
+
+
+def larger_than(max_bytes: int, *, name: str) -> ReadFailed:
+    return ReadFailed(
+        f"{shown_name(name)} is larger than {max_bytes / _BYTES_PER_MB:g} MB.",
+        reason="too_large",
+        hint="Split it, or raise MAX_FILE_MB.",
+    )
 
 
 def shown_name(name: str) -> str:
@@ -72,7 +85,18 @@ def _at_most(file: IO[bytes], max_bytes: int) -> bytes | None:
     return b"".join(blocks)
 
 
+def _unreadable(name: str, error: Exception) -> ReadFailed:
+    detail = getattr(error, "strerror", None) or "not a file name"
+    return ReadFailed(
+        f"{shown_name(name)} cannot be opened ({detail}).",
+        reason="unreadable",
+        hint="Check that it exists and may be read.",
+    )
+
+
 def _not_regular(name: str) -> ReadFailed:
     return ReadFailed(
-        f"{name} is a link or no regular file.", reason="unreadable", hint="Give the path of the file itself."
+        f"{shown_name(name)} is a link or no regular file.",
+        reason="unreadable",
+        hint="Give the path of the file itself.",
     )

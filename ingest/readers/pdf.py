@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -40,8 +41,10 @@ Pages = list[list[Line]]
 
 def read_pdf(data: bytes, *, name: str) -> ParsedDocument:
     """Raises: ReadFailed ("encrypted", "no_text", "empty", "damaged", "too_large")."""
+    began = time.monotonic()
     records = run_parser("pdf_child", data, name=name)
-    pages = _close_numbers(_with_recognised(data, [record for record in records if "page" in record], name=name))
+    found = [record for record in records if "page" in record]
+    pages = _close_numbers(_with_recognised(data, found, name=name, spent_s=time.monotonic() - began))
     pages = _without_running_lines(pages)
     large = large_titles(pages)
     titles = _outline(records) or large
@@ -54,17 +57,28 @@ def read_pdf(data: bytes, *, name: str) -> ParsedDocument:
     )
 
 
-def _with_recognised(data: bytes, records: Sequence[Record], *, name: str) -> Pages:
-    """Lines of the pages; those of scanned pages by text recognition, if it is installed and has to be used."""
+def _with_recognised(data: bytes, records: Sequence[Record], *, name: str, spent_s: float) -> Pages:
+    """Lines of the pages; those of scanned pages by text recognition, if it is installed and has to be used.
+
+    Where it cannot do all of them, a file that is nothing but scans is refused; of others, the rest is read.
+    """
     pages = [_lines(record) for record in records]
+    has_text = _any_text([page for page, record in zip(pages, records, strict=True) if not record["scan"]])
     scans = [record["page"] for record in records if record["scan"]]
     program = ocr.find_tesseract() if scans else None
     if program:
-        for record in ocr.recognise(data, pages=scans, program=program, name=name):
+        recognised, failure = ocr.recognise(data, pages=scans, program=program, name=name, spent_s=spent_s)
+        if failure and not has_text:
+            raise failure
+        for record in recognised:
             pages[record["page"] - 1] = _lines(record) or pages[record["page"] - 1]
-    if not any(line.text.strip() or line.rows for page in pages for line in page):
+    if not _any_text(pages):
         raise _no_text(records, name=name, recognised=program is not None)
     return pages
+
+
+def _any_text(pages: Pages) -> bool:
+    return any(line.text.strip() or line.rows for page in pages for line in page)
 
 
 def _without_running_lines(pages: Pages) -> Pages:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 import pypdfium2.raw as pdfium
 
+from ingest.readers.pdf_gaps import gap_keys, number_columns
 from ingest.readers.pdf_model import Segment
+from ingest.readers.table_lines import is_number
 
 _APART_EMS = 0.9  # further apart, characters belong to different cells or columns
 _BACK_EMS = 0.8
@@ -51,14 +53,26 @@ class _Run:
         gaps = [(right - left) / self.size for _, left, right, real in self.gaps if real]
         return [gap for gap in gaps if gap > _MIN_SPACE_EMS]
 
-    def without_typography(self, usual_ems: float) -> None:
-        """Take out spaces that PDFium sees in gaps narrower than real ones are: they only spread the line."""
+    def gaps_after_numbers(self) -> Iterator[tuple[float, float, float]]:
+        """Gaps that PDFium sees between a number and a word: left and right edge, and where the number begins."""
+        begin, x = 0, self.x0
+        for at, left, right, real in self.gaps:
+            follows = self.text[at + 1 : at + 2]
+            if not real and follows and not follows[0].isdigit() and is_number("".join(self.text[begin:at])):
+                yield left, right, x
+            begin, x = at + 1, right
+
+    def without_typography(self, usual_ems: float, columns: Container[int]) -> None:
+        """Take out spaces that PDFium sees in gaps narrower than real ones are: they only spread the line.
+
+        Not those in `columns`.
+        """
         own = self.real_gaps()
         least = _OF_REAL_SPACE * (min(own) if own else usual_ems) * self.size
         gaps: list[tuple[int, float, float, bool]] = []
         removed = 0
         for at, left, right, real in self.gaps:
-            if real or right - left >= least:
+            if real or right - left >= least or any(key in columns for key in gap_keys(left, right)):
                 gaps.append((at - removed, left, right, real))
             else:
                 self.text[at] = ""
@@ -96,9 +110,10 @@ def page_glyphs(text_page: pdfium.FPDF_TEXTPAGE) -> Glyphs:
     meaningless = 0
     runs = list(_runs(text_page, count))
     spaces = sorted(gap for run in runs for gap in run.real_gaps())
+    columns = number_columns(gap for run in runs for gap in run.gaps_after_numbers())
     for run in runs:
         if len(spaces) >= _MIN_REAL_SPACES:
-            run.without_typography(spaces[len(spaces) // 20])
+            run.without_typography(spaces[len(spaces) // 20], columns)
         last_size = run.size if len(run.text) == 1 else _letters(text_page, run.last)[0]
         segment = run.segment(last_size)
         by_direction.setdefault(run.quarter, []).append(segment)

@@ -69,6 +69,11 @@ def limit_memory(memory_bytes: int) -> None:
             continue
 
 
+def file_limit_s() -> float:
+    """Longest that a file may take."""
+    return _Confinement.limit_s
+
+
 def run_parser(
     parser: str, data: bytes, *, name: str, stall_s: float = _STALL_S, limit_s: float | None = None
 ) -> list[Record]:
@@ -77,21 +82,26 @@ def run_parser(
     Raises:
         ReadFailed: "too_large" if it ran into a limit, "damaged" if it died, else the reason it gave.
     """
+    records, failure = run_as_far_as_it_goes(parser, data, name=name, stall_s=stall_s, limit_s=limit_s)
+    if failure:
+        raise failure
+    return records
+
+
+def run_as_far_as_it_goes(
+    parser: str, data: bytes, *, name: str, stall_s: float = _STALL_S, limit_s: float | None = None
+) -> tuple[list[Record], ReadFailed | None]:
+    """As `run_parser`; with why it did not come to its end, instead of raising that."""
     limit_s = _Confinement.limit_s if limit_s is None else limit_s
     if _Confinement.confined and not parser.endswith(".py"):
         records, finished = _run_here(parser, data, stall_s=min(stall_s, limit_s)), True
     else:
         records, finished = _run_apart(parser, data, stall_s=stall_s, limit_s=limit_s)
     error = next((record["error"] for record in records if "error" in record), None)
-    if not finished or error == "too_large":
-        raise ReadFailed(
-            f"{name} needs more time or memory to read than is allowed.",
-            reason="too_large",
-            hint="Split it, or save it again with another program.",
-        )
-    if error or not records or "done" not in records[-1]:
-        raise _failure(str(error or "damaged"), name)
-    return records[:-1]
+    if finished and not error and records and "done" in records[-1]:
+        return records[:-1], None
+    failure = _too_large(name) if not finished or error == "too_large" else _failure(str(error or "damaged"), name)
+    return [record for record in records if "error" not in record], failure
 
 
 def _run_here(parser: str, data: bytes, *, stall_s: float) -> list[Record]:
@@ -114,7 +124,9 @@ def _run_here(parser: str, data: bytes, *, stall_s: float) -> list[Record]:
 def _run_apart(parser: str, data: bytes, *, stall_s: float, limit_s: float) -> tuple[list[Record], bool]:
     """The records of a process of its own, and whether it came to its end within its time."""
     base_s = min(_BASE_S, stall_s) + _PER_MB_S * len(data) / 2**20
-    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+    # A killed process leaves its temporary files behind, words of the document among them.
+    own_folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with own_folder as folder, tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
         source.write(data)
         source.seek(0)
         # -I: no current directory and no PYTHON* variables; the document decides nothing about what is imported.
@@ -124,6 +136,7 @@ def _run_apart(parser: str, data: bytes, *, stall_s: float, limit_s: float) -> t
             stdin=source,
             stdout=output,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": folder},
         )
         try:
             finished = _wait(process, output, base_s=base_s, stall_s=stall_s, limit_s=limit_s)
@@ -176,6 +189,14 @@ def _records(output: IO[bytes]) -> list[Record]:
         if isinstance(record, dict):
             records.append(record)
     return records
+
+
+def _too_large(name: str) -> ReadFailed:
+    return ReadFailed(
+        f"{name} needs more time or memory to read than is allowed.",
+        reason="too_large",
+        hint="Split it, or save it again with another program.",
+    )
 
 
 def _failure(reason: str, name: str) -> ReadFailed:

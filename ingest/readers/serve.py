@@ -20,7 +20,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from ingest.readers import SUPPORTED, read_bytes_as
-from ingest.readers.archive import member_bytes, members_of
+from ingest.readers.archive import ArchiveOnDisk, OpenedArchive, members_of
 from ingest.readers.files import read_bytes, shown_name
 from ingest.readers.sandbox import confine
 from ingest.readers.wire import EXIT_MEMORY, ConnectionEnded, Message, document_message, failure_message, receive, send
@@ -49,14 +49,12 @@ def hang_on(lifeline: int) -> None:
             os._exit(1)
 
 
-def answer(request: dict[str, Any], body: bytes) -> Message:
+def answer(request: dict[str, Any], body: bytes, archive: ArchiveOnDisk) -> Message:
     """The document or the reason why there is none. Raises: MemoryError."""
     name, max_bytes = request["name"], request["max_bytes"]
     digest = ""
     try:
-        data = read_bytes(Path(os.fsdecode(body)), name=name, max_bytes=max_bytes) if request["is_path"] else body
-        if request["member"]:
-            data = member_bytes(data, request["member"], name=name, max_bytes=max_bytes)
+        data = content(request, body, archive)
         digest = hashlib.sha256(data).hexdigest()
         if request["list"]:
             return {"members": listing(data, name=name, max_bytes=max_bytes), "sha256": digest}, b""
@@ -73,9 +71,26 @@ def answer(request: dict[str, Any], body: bytes) -> Message:
     return {**failure_message(failed), "sha256": digest}, b""
 
 
+def content(request: dict[str, Any], body: bytes, archive: ArchiveOnDisk) -> bytes:
+    """The bytes to read: of a file, or of a member of one. `archive`: where members were last read from."""
+    name, member, max_bytes = request["name"], request["member"], request["max_bytes"]
+    path = Path(os.fsdecode(body)) if request["is_path"] else None
+    if member and path:
+        return archive.member(path, member, archive_name=name, max_bytes=max_bytes)
+    archive.close()
+    if member:
+        return OpenedArchive(body, name=name).member(member, max_bytes=max_bytes)
+    return read_bytes(path, name=name, max_bytes=max_bytes) if path else body
+
+
 def listing(archive: bytes, *, name: str, max_bytes: int) -> list[dict[str, Any]]:
-    """The documents in an archive with their hash and size, or why they cannot be had. Raises: ReadFailed."""
-    found = []
+    """The documents in an archive with their hash and size, or why they cannot be had.
+
+    Raises:
+        ReadFailed: as `members_of`; "empty" or "unsupported" if there is nothing to read or to name in it.
+    """
+    found: list[dict[str, Any]] = []
+    others = 0
     for member in members_of(
         archive, name=name, max_member_bytes=max_bytes, max_total_bytes=_ARCHIVE_TIMES_FILE * max_bytes
     ):
@@ -84,7 +99,14 @@ def listing(archive: bytes, *, name: str, max_bytes: int) -> list[dict[str, Any]
         elif PurePath(member.name).suffix.lower() in SUPPORTED:
             digest = hashlib.sha256(member.data).hexdigest()
             found.append({"name": member.name, "sha256": digest, "size": len(member.data)})
-    return found
+        else:
+            others += 1
+    if found:
+        return found
+    if others:
+        what = f"{others} file{'s' * (others != 1)}, none of a kind that can be read"
+        raise ReadFailed(f"{name} holds {what}.", reason="unsupported", hint="Remove it, or add documents to it.")
+    raise ReadFailed(f"{name} holds no files.", reason="empty", hint="Remove it, or make it again.")
 
 
 def _failure(name: str, what: str, reason: str) -> ReadFailed:
@@ -102,9 +124,10 @@ def resident_bytes() -> int:
 def serve(connection: socket.socket, *, max_files: int, max_resident_bytes: int) -> None:
     """Answer until the connection ends, or until this process has done enough."""
     send(connection, {"ready": True})
+    archive = ArchiveOnDisk()
     for number in range(1, max_files + 1):
         request, body = receive(connection)
-        message, text = answer(request, body)
+        message, text = answer(request, body, archive)
         del body
         is_last = number == max_files or resident_bytes() > max_resident_bytes
         send(connection, {**message, "is_last": is_last}, text)

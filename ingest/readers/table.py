@@ -20,6 +20,7 @@ from knowledge.errors import ReadFailed
 from knowledge.types import ParsedDocument, Place
 
 _DELIMITERS = ",\t;|"
+_MAX_ROWS = 2**20  # what a sheet of Excel or LibreOffice holds
 _SNIFFED_ROWS = 50
 _SNIFFED_CHARS = 65_536
 _JUDGED_ROWS = 1000
@@ -33,20 +34,26 @@ Row = tuple[int, list[str]]
 
 
 def read_table(data: bytes, *, name: str) -> ParsedDocument:
-    """Raises: ReadFailed ("encoding", "unsupported", "damaged", "empty")."""
+    """Raises: ReadFailed ("encoding", "unsupported", "damaged", "empty", "too_large")."""
     text = decode(data, name=name)
-    rows = _rows(text, _delimiter(text, name), name)
+    delimiter = _delimiter(text, name)
+    # Counted before any is taken up. A cell may hold line ends, so only where there are enough of them.
+    if text.count("\n") >= _MAX_ROWS and any(number > _MAX_ROWS for number, _ in _rows(text, delimiter, name)):
+        raise ReadFailed(
+            f"{name} has more than {_MAX_ROWS:,} rows.",
+            reason="too_large",
+            hint="Split it: a database answers questions about so many rows better than a search does.",
+        )
+    rows = _rows(text, delimiter, name)
     first = list(islice(rows, _JUDGED_ROWS))  # the others stay in the file's text until their turn
     if not first:
         raise ReadFailed(f"{name} has no rows.", reason="empty", hint="Remove it, or save it again with content.")
     builder = DocumentBuilder()
     if len(first) > 1 and _filled(first[0]) == 1 and _filled(first[1]) > 2:  # a line above the table that names it
         builder.heading(1, " ".join(first.pop(0)[1]))
-    header, origin = _header(first)
+    header = _header(first)
     first = first[1:] if header else first
-    prose = is_prose(header, first)
-    numbered = ((row_number - origin, cells) for row_number, cells in chain(first, rows))
-    add_rows(builder, numbered, header, prose=prose)
+    add_rows(builder, chain(first, rows), header, prose=is_prose(header, first))
     return builder.build(name=name, titles=(builder.first_top_heading,))
 
 
@@ -95,11 +102,11 @@ def _delimiter(text: str, name: str) -> str:
 
 
 def _rows(text: str, delimiter: str, name: str) -> Iterator[Row]:
-    """Rows that are not blank, each with its number among all rows, from 0."""
+    """Rows that are not blank, each with the number that a spreadsheet program shows beside it."""
     csv.field_size_limit(sys.maxsize)  # a cell is bounded by the file, which is bounded already
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        for number, cells in enumerate(reader):
+        for number, cells in enumerate(reader, start=1):
             if any(cell.strip() for cell in cells):
                 yield number, cells
     except csv.Error as exc:
@@ -108,17 +115,13 @@ def _rows(text: str, delimiter: str, name: str) -> Iterator[Row]:
         ) from exc
 
 
-def _header(rows: list[Row]) -> tuple[list[str], int]:
-    """Column names and the number of row 0, so that data rows count from 1.
-
-    Names are words, each once: a first row with a number in it is data.
-    """
-    number, cells = rows[0]
-    names = [_SPACES.sub(" ", cell).strip() for cell in cells]
+def _header(rows: list[Row]) -> list[str]:
+    """Column names. They are words, each once: a first row with a number in it is data."""
+    names = [_SPACES.sub(" ", cell).strip() for cell in rows[0][1]]
     filled = [name for name in names if name]
     if len(rows) > 1 and len(set(filled)) == len(filled) and not any(_NUMBER.fullmatch(name) for name in filled):
-        return names, number
-    return [], number - 1
+        return names
+    return []
 
 
 def _filled(row: Row) -> int:

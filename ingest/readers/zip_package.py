@@ -37,6 +37,7 @@ _DIRECTORY_ENTRY = b"PK\x01\x02"
 # Documents stored in a ZIP bring directory entries of their own; 200,000 entries take 120 MB to list.
 _MAX_ENTRY_MARKS = 10 * MAX_MEMBERS
 _BLOCK_BYTES = 64 * 1024
+_SCAN_BYTES = 4 * 1024 * 1024
 # bz2 and LZMA make 90 MB of 4 kB in one step, which no count of bytes can stop in time; Office writes neither.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # What zipfile raises on broken files.
@@ -47,17 +48,27 @@ class PackageError(Refused):
     """`reason`: damaged, encrypted or too_large."""
 
 
-def open_zip(data: bytes) -> zipfile.ZipFile:
-    """Raises: PackageError ("too_large": too many members, "damaged")."""
-    if data.count(_DIRECTORY_ENTRY) > _MAX_ENTRY_MARKS:
-        raise PackageError("too_large")
+def open_zip(source: bytes | IO[bytes]) -> zipfile.ZipFile:
+    """`source`: a ZIP, or an open file that holds one. Raises: PackageError ("too_large": many members, "damaged")."""
     try:
-        opened = zipfile.ZipFile(io.BytesIO(data))
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        if _count_marks(stream) > _MAX_ENTRY_MARKS:
+            raise PackageError("too_large")
+        opened = zipfile.ZipFile(stream)
     except (*BROKEN_ZIP, OSError) as exc:
         raise PackageError("damaged") from exc
     if len(opened.infolist()) > MAX_MEMBERS:
         raise PackageError("too_large")
     return opened
+
+
+def _count_marks(stream: IO[bytes]) -> int:
+    found, before = 0, b""
+    stream.seek(0)
+    while block := stream.read(_SCAN_BYTES):
+        found += (before + block).count(_DIRECTORY_ENTRY)
+        before = block[1 - len(_DIRECTORY_ENTRY) :]
+    return found
 
 
 class Package:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from knowledge.copy_rows import TERM_SPACE
 from knowledge.generations import Manifest
 from knowledge.store import make_chunk_id, make_document_id
+from knowledge.terms import TERM_SPACE
 from knowledge.verification.digest import ChunkRow, DocumentRow
 
 # Half precision rounds each number by at most 2⁻¹¹ of itself, so a vector of length 1 stays within 0.0005 of it.

@@ -154,7 +154,7 @@ def test_word_longer_than_a_chunk_is_cut() -> None:
 def test_narrow_rows_are_grouped_and_their_range_is_told() -> None:
     content = "month,price\n" + "\n".join(f"2024-{n:02},{n}00" for n in range(1, 13))
     chunks = chunks_of(read_table(content.encode(), name="a.csv"), 60)
-    assert [piece.place.rows for piece in chunks] == [(1, 6), (7, 12)]
+    assert [piece.place.rows for piece in chunks] == [(2, 7), (8, 13)]
     assert chunks[1].text.startswith("month: 2024-07 · price: 700\nmonth: 2024-08")
 
 
@@ -163,10 +163,10 @@ def test_rows_of_prose_are_never_put_together() -> None:
     content = "q,a\n" + "\n".join(f"질문 {n},{answer}" for n in range(3)) + "\n짧은 질문,짧다."
     chunks = chunks_of(read_table(content.encode(), name="a.csv"), 200)
     assert [(piece.heading, piece.place.rows) for piece in chunks] == [
-        (("질문 0",), (1, 1)),
-        (("질문 1",), (2, 2)),
-        (("질문 2",), (3, 3)),
-        (("짧은 질문",), (4, 4)),
+        (("질문 0",), (2, 2)),
+        (("질문 1",), (3, 3)),
+        (("질문 2",), (4, 4)),
+        (("짧은 질문",), (5, 5)),
     ]
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from knowledge import database as database_module
-from knowledge.copy_rows import term_id
+from knowledge.terms import term_id, term_vector
 from knowledge.database import Database, migrate, redact
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch
 from knowledge.generations import Manifest, open_active
@@ -37,7 +37,7 @@ def make(path: str, texts: list[str], *, embedding, analyzer, collection="defaul
     chunks, at = [], 0
     for ordinal, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
         chunk = Chunk(ordinal, at, at + len(text), text, ("장",), Place(page=ordinal + 1))
-        chunks.append(EmbeddedChunk(chunk, vector, analyzer.analyze(text), "ko"))
+        chunks.append(EmbeddedChunk(chunk, vector, term_vector(analyzer.analyze(text)), "ko"))
         at += len(text) + 2
     return document, chunks
 
@@ -74,7 +74,7 @@ def test_replacing_and_removing_keeps_term_counts_exact(store, db, embedding, an
 def test_the_old_version_answers_until_the_new_one_commits(store, db, embedding, analyzer):
     store.replace(*make("a.md", ["옛 환율 문서"], embedding=embedding, analyzer=analyzer), reading="1")
     document, chunks = make("a.md", ["새 환율 문서"] * 2, embedding=embedding, analyzer=analyzer)
-    chunks[1] = EmbeddedChunk(chunks[0].chunk, chunks[1].embedding, chunks[1].lexemes, "ko")  # ordinal 0 twice
+    chunks[1] = EmbeddedChunk(chunks[0].chunk, chunks[1].embedding, chunks[1].terms, "ko")  # ordinal 0 twice
     with pytest.raises(DatabaseRefused, match="duplicate key"):
         store.replace(document, chunks, reading="1")
     searcher = Searcher(db, store.generation)
@@ -112,7 +112,9 @@ def test_content_at_two_paths_is_kept_twice(store, embedding, analyzer):
 
 
 def test_another_embedding_is_refused_with_both_names(db):
-    other = Manifest({"name": "bge-m3", "dimension": 1024, "query_prefix": "", "passage_prefix": ""}, "chunker 2, 256 tokens")
+    other = Manifest(
+        {"name": "bge-m3", "dimension": 1024, "query_prefix": "", "passage_prefix": ""}, "chunker 2, 256 tokens"
+    )
     with pytest.raises(IndexMismatch, match=r"multilingual-e5-small.*384.*bge-m3.*1024"):
         open_active(db, other)
 
@@ -166,9 +168,7 @@ def test_search_refuses_a_weight_out_of_range(db, store):
 
 def test_hostile_names_are_values(store, db, embedding, analyzer):
     for path in ("a'; DROP TABLE chunks; --.md", "x:draft %s {} .md"):
-        store.replace(
-            *make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), reading="1"
-        )
+        store.replace(*make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), reading="1")
     searcher = Searcher(db, store.generation)
     vector = embedding.embed_query("환율")
     found = searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["c'; DROP"])

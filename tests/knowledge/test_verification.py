@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from ingest.preparing import chunking
-from knowledge.copy_rows import term_id
+from knowledge.terms import term_id
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding
 from knowledge.file_states import FileFacts, FileStates
