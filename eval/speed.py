@@ -48,13 +48,13 @@ _PACKAGES = (
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     names = [name for name in INGEST if name in (arguments.only or INGEST)]
-    loads = [_load()]
+    loads = [load_average()]
     measured: dict[str, Measured] = {}
     try:
         for name in names:
             print(f"measuring {name} (load average {loads[-1]}) …", file=sys.stderr, flush=True)
             measured[name] = _measure(name, is_quick=arguments.quick)
-            loads.append(_load())
+            loads.append(load_average())
     except GakjuError as exc:
         print(f"eval: {exc.sentence()}", file=sys.stderr)
         return 3
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "command": command,
             "is_quick": arguments.quick,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _commit(),
-            "machine": _machine(),
+            "commit": commit_name(),
+            "machine": machine_name(),
             "versions": {name: version(name) for name in _PACKAGES},
             "load_averages": loads,
             "measured": {name: item.numbers for name, item in measured.items()},
@@ -103,7 +103,7 @@ def as_markdown(lines: Sequence[Line], *, command: str, loads: Sequence[str]) ->
         [
             f"## Speed and memory of ingestion ({time.strftime('%Y-%m-%d')})",
             "",
-            f"`{command}` at {_commit()}; {_machine()}; "
+            f"`{command}` at {commit_name()}; {machine_name()}; "
             + ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
             + f". Load average before, between and after: {', '.join(loads)}. Medians, in brackets the extremes.",
             "",
@@ -118,12 +118,12 @@ def _verdict(line: Line) -> str:
     return "" if line.is_met is None else " (met)" if line.is_met else " (**missed**)"
 
 
-def _machine() -> str:
+def machine_name() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, Python {platform.python_version()}"
 
 
-def _commit() -> str:
+def commit_name() -> str:
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--dirty=, changed since"],
@@ -133,7 +133,7 @@ def _commit() -> str:
         return "an unknown commit"
 
 
-def _load() -> str:
+def load_average() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 

