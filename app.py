@@ -32,6 +32,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import uvicorn
 
 from ingest.cli import add_commands
+from ingest.cli.tools import opened
 from knowledge.errors import GakjuError
 from settings import Settings, SettingsError, load_settings
 from wiring import Index, ingest_quietly, open_index, open_service, open_tools, search_parts
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ingest(settings: Settings, arguments: argparse.Namespace) -> int:
-    with open_tools(settings) as tools:
+    with opened(open_tools(settings), "database", quiet=getattr(arguments, "json", False)) as tools:
         return int(arguments.ingest_command(tools, arguments))
 
 

@@ -21,7 +21,7 @@ from ingest.removing import archive_of
 from ingest.results import FileResult, NoProgress, Outcome, Progress
 from ingest.workers import Job, Worked, Workers
 from knowledge.database import Connection
-from knowledge.errors import DatabaseRefused, DatabaseUnavailable, IndexMismatch, ReadFailed
+from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch, ReadFailed
 from knowledge.file_states import FileFacts, FileStates
 from knowledge.lexemes import language_of
 from knowledge.search_indexes import build_indexes
@@ -145,6 +145,13 @@ class _Run:
                     # Only now, with nothing in hand: two runs that wait for each other's files would wait for ever.
                     time.sleep(_POLL_S)
                     jobs = self._jobs_of_others()
+            except GakjuError:
+                # What was stored meanwhile is told before the run ends.
+                for done in writing:
+                    if not done.cancel() and done.exception() is None:
+                        self._ready.append(done.result())
+                yield from self._told()
+                raise
             finally:
                 writer.shutdown(wait=True, cancel_futures=True)
                 self._states.release_all()
@@ -164,11 +171,12 @@ class _Run:
         for path in archive.vanished:
             self._owner.remove(path)
             yield FileResult(archive.file, "removed", path)
-        self._states.note_stored(
-            self._owner._facts(archive.file, archive.path),
-            content_hash=archive.content_hash,
-            reading=self._owner._trial,
-        )
+        if archive.has_documents:  # else it failed, and that is noted
+            self._states.note_stored(
+                self._owner._facts(archive.file, archive.path),
+                content_hash=archive.content_hash,
+                reading=self._owner._trial,
+            )
 
     def _jobs(self, files: Sequence[SourceFile]) -> Iterator[Job]:
         """What is to be worked on; what needs no work goes to `_ready` at once."""

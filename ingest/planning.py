@@ -46,6 +46,7 @@ class Archive:
     hashes: dict[str, str] = field(default_factory=dict)  # member → hash
     open_members: set[str] = field(default_factory=set)  # paths of documents
     vanished: tuple[str, ...] = ()  # paths of documents that are no longer in it
+    has_documents: bool = True
 
 
 class Planner:
@@ -154,6 +155,11 @@ class Planner:
         try:
             digest, members = self._members(file)
         except ReadFailed as exc:
+            if exc.reason in ("empty", "unsupported"):  # it was opened, and the last document was taken out
+                gone = tuple(item.path for item in inside)
+                self.archives[str(file.path)] = Archive(
+                    file, path, digest, open_members={path}, vanished=gone, has_documents=False
+                )
             yield Worked(Job(file, path), exc.content_hash, failure=exc)
             return
         archive = Archive(file, path, digest)

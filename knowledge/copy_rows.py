@@ -29,7 +29,6 @@ _START = struct.Struct("!hiii16si16siiiiiiii")
 _ARRAY = struct.Struct("!iiIii")
 _EMPTY_TEXTS = struct.pack("!iiI", 0, 0, _TEXT_OID)
 _EMPTY_INTS = struct.pack("!iiI", 0, 0, _INT4_OID)
-_TERMS_KEPT = 300_000
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i4")])
 
 

@@ -7,6 +7,7 @@ about chunking or embedding; ingest/reembedding.py fills the generation.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -28,6 +29,7 @@ from knowledge.generations import (
 log = logging.getLogger(__name__)
 
 _REBUILD_LOCK = 0x67616B6A7562  # held by whoever rebuilds, switches back or drops
+_KILLED_ONE_IS_NOTICED_S = 3.0  # by the database, of a process that held the lock
 _DETACH_LIMIT_MS = 60_000  # someone else's transaction may hold on to the table; the next one tries again
 
 
@@ -163,8 +165,11 @@ def rebuilding(db: Database) -> Iterator[Rebuild]:
         DatabaseUnavailable: no connection.
     """
     with db.dedicated() as holder:
-        row = holder.execute("SELECT pg_try_advisory_lock(%s)", (_REBUILD_LOCK,)).fetchone()
-        if row is None or not row[0]:
+        deadline = time.monotonic() + _KILLED_ONE_IS_NOTICED_S
+        while not _try_lock(holder):
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             raise GakjuError(
                 f"Another `{REEMBED}` is running on this database.", hint="Wait until it is done, or stop it."
             )
@@ -174,6 +179,11 @@ def rebuilding(db: Database) -> Iterator[Rebuild]:
             # The server notices a moment later that a connection was closed: who comes next must not meet the lock.
             with suppress(psycopg.Error):
                 holder.execute("SELECT pg_advisory_unlock(%s)", (_REBUILD_LOCK,))
+
+
+def _try_lock(holder: psycopg.Connection) -> bool:
+    row = holder.execute("SELECT pg_try_advisory_lock(%s)", (_REBUILD_LOCK,)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _give_up(conn: psycopg.Connection, generation_id: int) -> None:

@@ -155,7 +155,7 @@ class ChatService:
             raise InvalidMessage(
                 f"The message has {len(text):,} characters; at most {self._max_message_chars:,} are taken.",
                 reason="too_long",
-                hint="Shorten it; long texts belong into a document (gakju ingest).",
+                hint="Shorten it; long texts belong into a document (gakju ingest add).",
             )
         return text
 

@@ -13,8 +13,8 @@ import pytest
 from ingest.preparing import chunking
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding, OnnxE5Embedding
-from knowledge.lexemes import Analyzer
 from knowledge.generations import Generation, Manifest, active_generation, open_active
+from knowledge.lexemes import Analyzer
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
 from pipelines.memory import SessionMemory, connect

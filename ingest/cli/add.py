@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.cli.options import INGESTED, add_command, add_selection, selection
-from ingest.cli.output import AWAY, WRONG_USE, complain, say, say_json
+from ingest.cli.output import AWAY, WRONG_USE, complain, counted, say, say_json
 from ingest.cli.progress import face, tell_nothing, tell_result
 from ingest.cli.report import Report, one_line, print_failures, print_report
+from ingest.cli.tools import opened
 from ingest.disk import absolute, gone_by_root, is_below
 from ingest.files import SourceFile, find_files
 from ingest.results import FileResult, count_outcomes
-from knowledge.errors import DatabaseUnavailable, EmbeddingUnavailable
+from knowledge.errors import GakjuError
 from knowledge.file_states import file_states
 
 if TYPE_CHECKING:
@@ -38,27 +39,29 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
     try:
         chosen = selection(arguments)
     except ValueError as exc:
-        complain(f"gakju ingest: {exc}.")
+        complain(f"gakju ingest: {exc}")
         return WRONG_USE
+    began = time.monotonic()
     files, left_out = find_files(arguments.paths, supported=INGESTED, selection=chosen)
     if not files:
         return _tell(Report(arguments.paths, (), left_out), as_json=arguments.json)
     collection = arguments.collection or tools.collection
-    with tools.ingestor(collection, arguments.ray) as ingestor:
+    needed = "model" if arguments.ray is None else "model, Ray workers"
+    with opened(tools.ingestor(collection, arguments.ray), needed, quiet=arguments.json) as ingestor:
         run_report = ingest(ingestor, files, quiet=arguments.json)
     report = Report(
         arguments.paths,
         run_report.results,
         left_out,
-        run_report.seconds,
-        0 if run_report.stopped else _count_gone(tools, collection, arguments.paths),
+        time.monotonic() - began,
+        0 if run_report.stopped else count_gone(tools, collection, arguments.paths),
         run_report.stopped,
     )
     return _tell(report, as_json=arguments.json)
 
 
 def ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, again: bool = False, quiet: bool = False) -> Report:
-    """Ingest with a bar or with lines. Ends early, and says so in the report, if something that is needed is away."""
+    """Ingest with a bar or with lines. Ends early, and says so in the report, if something that is needed fails."""
     results: list[FileResult] = []
     began = time.monotonic()
     stopped = ""
@@ -67,10 +70,12 @@ def ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, again: bool = Fal
             for result in ingestor.run(files, again=again, progress=shown_progress):
                 results.append(result)
                 shown_progress.done(result)
-        except (DatabaseUnavailable, EmbeddingUnavailable) as exc:
+        except GakjuError as exc:
             stopped = exc.sentence()
         except KeyboardInterrupt:
-            complain(f"\nstopped after {len(results)} files: what was reported is stored, the same command goes on.")
+            complain(
+                f"\nstopped after {counted(len(results), 'file')}: what was reported is stored, the same command goes on."
+            )
             raise
     return Report((), results, (), time.monotonic() - began, stopped=stopped)
 
@@ -108,7 +113,7 @@ def _exit_code(report: Report) -> int:
     return report.exit_code
 
 
-def _count_gone(tools: Tools, collection: str, paths: Sequence[Path]) -> int:
+def count_gone(tools: Tools, collection: str, paths: Sequence[Path]) -> int:
     """Documents of the given folders whose files are no longer there."""
     given = [absolute(path) for path in paths]
     states = (item for item in file_states(tools.db, collection) if is_below(item.origin, given))

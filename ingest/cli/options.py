@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import readers
-from ingest.disk import absolute, is_below
+from ingest.cli.output import documents, files
+from ingest.disk import absolute, is_archive, is_below
 from ingest.files import Selection
+from ingest.readers.legacy import ENDINGS as NOT_READ
 from knowledge.file_states import FileState
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 Run = Callable[["Tools", argparse.Namespace], int]
 # Endings of files that are taken from folders.
 INGESTED = readers.SUPPORTED | readers.ARCHIVES
+# Of these, what is read as what it says, and not only refused with what to save it as.
+READ = INGESTED - NOT_READ
+_RAY_ADDRESS = re.compile(r"ray://.*|.+:\d+|auto|local|")
 _COLLECTION = re.compile(r"[\w.-]{1,64}")
 
 
@@ -34,9 +40,9 @@ def add_command(commands: Any, name: str, run: Run, *, about: str) -> argparse.A
     return parser
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser, *, takes: str = "files or folders") -> None:
     """What `add` and `watch` take."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=takes)
     for name, what in (("--include", "only files that match"), ("--exclude", "no files that match")):
         parser.add_argument(
             name, action="append", default=[], metavar="PATTERN", help=f"{what}, with the rules of .gitignore"
@@ -45,13 +51,21 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--ray",
         nargs="?",
         const="",
+        type=_ray_address,
         metavar="ADDRESS",
         help="work on a Ray cluster (no address: one on this machine); after the paths",
     )
 
 
 def selection(arguments: argparse.Namespace) -> Selection:
-    """Raises: ValueError for a pattern that is none."""
+    """Raises: ValueError, with what to say, for a pattern that is none."""
+    for option in ("include", "exclude"):
+        for pattern in getattr(arguments, option):
+            if not _is_pattern(pattern):
+                raise ValueError(
+                    f"--{option} {pattern!r} is no pattern, or matches no file whatever it is called. "
+                    "Patterns are those of .gitignore, such as '*.pdf' or 'drafts/'."
+                )
     return Selection(tuple(arguments.include), tuple(arguments.exclude))
 
 
@@ -70,6 +84,39 @@ def matching(states: Sequence[FileState], asked: Iterable[str]) -> tuple[list[Fi
             unknown.append(text)
         found.update(((item.collection, item.path), item) for item in hits)
     return list(found.values()), unknown
+
+
+def counts(states: Sequence[FileState]) -> dict[str, int]:
+    """Files, and how many of them are documents."""
+    stored = sum(item.state == "stored" and not is_archive(item) for item in states)
+    return {"documents": stored, "files": len(states)}
+
+
+def held(states: Sequence[FileState]) -> str:
+    """`3 documents and 1 file that is no document`, such as one that failed or an archive."""
+    stored = counts(states)["documents"]
+    others = len(states) - stored
+    noted = f"{files(others)} that {'is no document' if others == 1 else 'are no documents'}"
+    return " and ".join([*([documents(stored)] if stored or not others else []), *([noted] if others else [])])
+
+
+def _is_pattern(pattern: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "[[:alpha:]]" is taken, if not as meant
+            return any(line.regex for line in Selection(include=(pattern,))._include.patterns)
+    except (ValueError, re.error):
+        return False
+
+
+def _ray_address(text: str) -> str:
+    """argparse takes what follows --ray for its address, be it a path."""
+    if not _RAY_ADDRESS.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of a cluster: write --ray after the paths, or --ray=ADDRESS, such as "
+            "--ray=10.0.0.1:6379"
+        )
+    return text
 
 
 def _collection(name: str) -> str:

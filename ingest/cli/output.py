@@ -77,8 +77,16 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
 
 
 def files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+    return counted(count, "file")
 
 
 def documents(count: int) -> str:
-    return "1 document" if count == 1 else f"{count} documents"
+    return counted(count, "document")
+
+
+def chunks(count: int) -> str:
+    return counted(count, "chunk")
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from ingest.cli.output import complain, say, shown
+from ingest.cli.output import complain, counted, say, shown
 from ingest.files import SourceFile
 from ingest.results import FileResult
 
@@ -47,7 +47,7 @@ class Counts:
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self._sizes = {file.path: file.size_bytes for file in files}
         self._left = dict(self._sizes)  # bytes of each file that no result has accounted for
-        self._started: dict[tuple[Path, str], int] = {}
+        self._started: dict[tuple[Path, str], SourceFile] = {}  # and not yet done, the first one first
         self._began = time.monotonic()
         self._pending_chunks = 0
         self._stored_chunks = 0
@@ -59,7 +59,7 @@ class Counts:
         self.chunks = 0
 
     def started(self, file: SourceFile) -> None:
-        self._started[file.path, file.member] = file.size_bytes
+        self._started[file.path, file.member] = file
 
     def embedded(self, chunks: int) -> None:
         self.chunks += chunks
@@ -83,9 +83,17 @@ class Counts:
         """Never less than before: a guess that was too high waits for the truth."""
         done = self._done_bytes
         each = done / self._stored_chunks if self._stored_chunks else _BYTES_PER_CHUNK
-        guess = min(self._pending_chunks * each, _AT_MOST_OF_A_FILE * sum(self._started.values()))
+        guess = min(
+            self._pending_chunks * each, _AT_MOST_OF_A_FILE * sum(file.size_bytes for file in self._started.values())
+        )
         self._reached = max(self._reached, min(done + guess, self.total_bytes))
         return self._reached
+
+    @property
+    def name(self) -> str:
+        """Of the file that has been in work for the longest: what the time goes into while others come and go."""
+        at_work = list(self._started.values())  # a copy: another thread asks
+        return shown(at_work[0].name) if at_work else ""
 
     @property
     def chunks_per_s(self) -> float:
@@ -97,7 +105,6 @@ class Bar:
 
     def __init__(self, files: Sequence[SourceFile], console: Console) -> None:
         self._counts = Counts(files)
-        self._name = ""
         self._shown_at = 0.0
         name = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._bar = Progress(
@@ -121,7 +128,6 @@ class Bar:
 
     def started(self, file: SourceFile) -> None:
         self._counts.started(file)
-        self._name = shown(file.name)[-_NAME_CHARS:]
         self._show()
 
     def embedded(self, chunks: int) -> None:
@@ -141,8 +147,8 @@ class Bar:
             self._task,
             completed=counts.bytes,
             files=f"{counts.files}/{counts.total_files}",
-            rate=f"{counts.chunks} chunks ({counts.chunks_per_s:.0f}/s)",
-            name=self._name,
+            rate=f"{counted(counts.chunks, 'chunk')} ({counts.chunks_per_s:.0f}/s)",
+            name=counts.name[-_NAME_CHARS:],
         )
 
 
@@ -159,7 +165,6 @@ class Lines:
         self._counts = Counts(files)
         self._tell = tell
         self._every_s = every_s
-        self._name = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
 
@@ -173,7 +178,6 @@ class Lines:
 
     def started(self, file: SourceFile) -> None:
         self._counts.started(file)
-        self._name = file.name
 
     def embedded(self, chunks: int) -> None:
         self._counts.embedded(chunks)
@@ -185,9 +189,10 @@ class Lines:
     def _beat(self) -> None:
         while not self._stop.wait(self._every_s):
             counts = self._counts
+            name = counts.name
             complain(
-                f"ingesting: {counts.files} of {counts.total_files} files, {counts.chunks} chunks "
-                f"({counts.chunks_per_s:.0f}/s), at {shown(self._name)}"
+                f"ingesting: {counts.files} of {counted(counts.total_files, 'file')}, {counted(counts.chunks, 'chunk')} "
+                f"({counts.chunks_per_s:.0f}/s){f', at {name}' if name else ''}"
             )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ingest.cli.options import add_command, matching
-from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, documents, say, say_json, shown
+from ingest.cli.options import add_command, counts, held, matching
+from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, say, say_json, shown
 from ingest.disk import gone_by_root
 from ingest.removing import remove_files
 from knowledge.file_states import file_states
@@ -47,9 +47,7 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
             {
                 "dry_run": arguments.dry_run,
                 "removed": [item.path for item in gone],
-                "refused": [
-                    {"folder": str(one.root), "why": one.doubt, "documents": len(one.states)} for one in refused
-                ],
+                "refused": [{"folder": str(one.root), "why": one.doubt, **counts(one.states)} for one in refused],
             }
         )
         return IN_PART if refused else DONE
@@ -58,8 +56,8 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
         say(f"{word}   {shown(item.path)}")
     for one in refused:
         complain(
-            f"PASSED OVER {shown(one.root)}: it {one.doubt}, is its disk mounted? {documents(len(one.states))} of it "
-            "stay in the index; --force removes them."
+            f"PASSED OVER {shown(one.root)}: it {one.doubt}, is its disk mounted? What is known of it stays: "
+            f"{held(one.states)}. --force removes that."
         )
-    say(f"{word[0].upper()}{word[1:]} {documents(len(gone))}." if gone else "Nothing to remove.")
+    say(f"{word[0].upper()}{word[1:]} {held(gone)}." if gone else "Nothing to remove.")
     return IN_PART if refused else DONE

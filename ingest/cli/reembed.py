@@ -10,16 +10,21 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ingest.cli.output import DONE, WRONG_USE, complain, say, say_json
-from ingest.cli.tools import Tools
-from ingest.reembedding import NoReembedProgress, Reembedded, ReembedProgress, drop_previous, switch_back
+from ingest.cli.output import DONE, WRONG_USE, complain, counted, documents, say, say_json
+from ingest.cli.tools import opened
 from knowledge.database import Database
 from knowledge.errors import GakjuError
 from knowledge.generations import Manifest
+
+# What loads models is imported where it is used: other commands are shown beside this one.
+if TYPE_CHECKING:
+    from ingest.cli.tools import Tools
+    from ingest.reembedding import Reembedded, ReembedProgress
 
 PLAIN_PROGRESS_EVERY_S = 5.0
 
@@ -49,7 +54,8 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
             return _back(tools.db, as_json=arguments.json)
         if arguments.drop_previous:
             return _drop(tools.db, as_json=arguments.json)
-        with tools.reembedder() as reembedder, _shown_progress(is_shown=not arguments.json) as progress:
+        opening = opened(tools.reembedder(), "model", quiet=arguments.json)
+        with opening as reembedder, _shown_progress(is_shown=not arguments.json) as progress:
             result = reembedder.run(progress)
     except GakjuError as exc:
         if exc.retryable or type(exc) is not GakjuError:
@@ -61,6 +67,8 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
 
 
 def _back(db: Database, *, as_json: bool) -> int:
+    from ingest.reembedding import switch_back
+
     started = time.monotonic()
     was, now = switch_back(db)
     elapsed_s = time.monotonic() - started
@@ -73,6 +81,8 @@ def _back(db: Database, *, as_json: bool) -> int:
 
 
 def _drop(db: Database, *, as_json: bool) -> int:
+    from ingest.reembedding import drop_previous
+
     dropped = drop_previous(db)
     if as_json:
         say_json({"dropped": [_as_json(item) for item in dropped]})
@@ -85,6 +95,8 @@ def _drop(db: Database, *, as_json: bool) -> int:
 
 @contextmanager
 def _shown_progress(*, is_shown: bool) -> Iterator[ReembedProgress]:
+    from ingest.reembedding import NoReembedProgress
+
     console = Console(stderr=True, highlight=False)
     if not is_shown:
         yield NoReembedProgress()
@@ -101,8 +113,8 @@ class _Bar:
         self._bar = bar
         self._task = bar.add_task("reembedding", total=None)
 
-    def planned(self, documents: int, chunks: int) -> None:
-        self._bar.reset(self._task, total=chunks, description=f"{documents} documents")
+    def planned(self, document_count: int, chunk_count: int) -> None:
+        self._bar.reset(self._task, total=chunk_count, description=documents(document_count))
 
     def advanced(self, chunks: float) -> None:
         self._bar.advance(self._task, chunks)
@@ -116,10 +128,10 @@ class _Lines:
         self._done = 0.0
         self._started = self._told = time.monotonic()
 
-    def planned(self, documents: int, chunks: int) -> None:
-        self._documents, self._chunks, self._done = documents, chunks, 0.0
+    def planned(self, document_count: int, chunk_count: int) -> None:
+        self._documents, self._chunks, self._done = document_count, chunk_count, 0.0
         self._started = time.monotonic()
-        complain(f"reembedding: {documents} documents, {chunks} chunks to do")
+        complain(f"reembedding: {documents(document_count)}, {counted(chunk_count, 'chunk')} to do")
 
     def advanced(self, chunks: float) -> None:
         self._done += chunks
@@ -128,7 +140,7 @@ class _Lines:
             return
         self._told = now
         left_s = (now - self._started) * max(0.0, self._chunks / self._done - 1)
-        complain(f"reembedding: {self._done:.0f} of {self._chunks} chunks, about {left_s:.0f} s left")
+        complain(f"reembedding: {self._done:.0f} of {counted(self._chunks, 'chunk')}, about {left_s:.0f} s left")
 
 
 def _print_failure(error: GakjuError, *, as_json: bool) -> None:
@@ -153,11 +165,11 @@ def _print_result(result: Reembedded, *, as_json: bool) -> None:
             }
         )
     elif not result.is_switched:
-        say(f"Nothing to do: the index already is of {result.now} ({result.documents} documents).")
+        say(f"Nothing to do: the index already is of {result.now} ({documents(result.documents)}).")
     else:
         say(
-            f"Switched after {result.elapsed_s:.1f} s: {result.documents} documents, {result.chunks} chunks "
-            f"({result.written_documents} documents, {result.written_chunks} chunks written now).\n"
+            f"Switched after {result.elapsed_s:.1f} s: {documents(result.documents)}, {counted(result.chunks, 'chunk')} "
+            f"({documents(result.written_documents)}, {counted(result.written_chunks, 'chunk')} written now).\n"
             f"  from  {result.was}\n  to    {result.now}\n"
             "The old index is kept: `gakju ingest reembed --back` returns to it, `--drop-previous` frees its space."
         )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ingest.cli.options import add_command, matching
+from ingest.cli.options import add_command, held, matching
 from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, documents, names, say, say_json, shown
 from ingest.disk import is_local
 from ingest.files import file_of, is_gone
@@ -54,15 +54,15 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
 
 
 def _may(chosen: Sequence[FileState], arguments: argparse.Namespace, collection: str) -> bool:
-    """Asks on a terminal before more than one document goes; a script says --yes for a whole collection."""
-    if arguments.yes or len(chosen) == 1:
+    """Asks on a terminal before more than one file or --all goes; a script says --yes for a whole collection."""
+    if arguments.yes or (len(chosen) == 1 and not arguments.all):
         return True
     if not sys.stdin.isatty():
         if arguments.all:
             complain("gakju ingest: to remove a whole collection without being asked, add --yes.")
         return not arguments.all
     some = names((item.path for item in chosen), at_most=3)
-    print(f"Remove {documents(len(chosen))} from {collection} ({some})? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"Remove {held(chosen)} from {collection} ({some})? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("y", "yes", "예", "네", "ㅇ"):
         return True
     complain("Nothing was removed.")
@@ -79,9 +79,10 @@ def _tell(removed: Sequence[tuple[FileState, bool]], *, as_json: bool) -> None:
         say(f"removed   {shown(file.path)}{'' if was_stored else ' (it was not in the index, only noted)'}")
     say(f"\n{documents(sum(was for _, was in removed))} removed.")
     if here:
+        are, them = ("is", "it") if len(here) == 1 else ("are", "them")
         say(
-            f"{len(here)} of these files are still on disk: `gakju ingest add` of their folder, and for the folder of the "
-            "app (KNOWLEDGE_DIR) its next start, stores them again. A .gakjuignore keeps files out."
+            f"{len(here)} of these files {are} still on disk: `gakju ingest add` of their folder, and for the folder of "
+            f"the app (KNOWLEDGE_DIR) its next start, stores {them} again. A .gakjuignore keeps files out."
         )
     if any(file.is_running for file, _ in removed):
         say("A run that goes on is at work on some of them and will store them again.")

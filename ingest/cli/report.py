@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ingest.cli.options import INGESTED
-from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, names, say, shown, table
+from ingest.cli.options import READ
+from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, counted, names, say, shown, table
 from ingest.files import LeftOut
 from ingest.results import OUTCOMES, FileResult, count_outcomes
 
@@ -92,11 +92,15 @@ def print_report(report: Report) -> None:
     say()
     _print_left_out(report)
     say(one_line(report))
-    counts = count_outcomes(report.results)
-    if counts["unchanged"] and not any(counts[name] for name in OUTCOMES if name not in ("unchanged", "failed")):
-        say("Nothing changed: what could be read was already in the index.")
-    if report.gone:
-        say(f"Gone from disk: {report.gone} — run `gakju ingest prune` to take them out of the index.")
+    if not (report.missed or report.stopped) and all(result.outcome == "unchanged" for result in report.results):
+        say("Nothing changed: all of it was already in the index.")
+    print_gone(report.gone)
+
+
+def print_gone(count: int) -> None:
+    if count:
+        them = "it" if count == 1 else "them"
+        say(f"Gone from disk: {counted(count, 'file')} — run `gakju ingest prune` to take {them} out of the index.")
 
 
 def print_failures(report: Report) -> None:
@@ -107,13 +111,13 @@ def print_failures(report: Report) -> None:
 
 
 def one_line(report: Report) -> str:
-    """`2 added, 1 failed; 34 chunks in 1.2 s (28/s).`"""
+    """`2 added, 1 failed; 34 chunks in 1.2 s (28/s).` The seconds are those of the whole run."""
     counts = count_outcomes(report.results)
     counts["failed"] += len(report.missed)
     parts = [f"{counts[name]} {name}" for name in OUTCOMES if counts[name]]
     chunks = sum(result.chunks for result in report.results)
-    rate = f" ({chunks / report.seconds:.0f}/s)" if chunks and report.seconds else ""
-    return f"{', '.join(parts) or 'nothing done'}; {chunks} chunks in {report.seconds:.1f} s{rate}."
+    rate = f" ({chunks / report.seconds:.0f}/s)" if report.seconds and chunks >= report.seconds else ""
+    return f"{', '.join(parts) or 'nothing done'}; {counted(chunks, 'chunk')} in {report.seconds:.1f} s{rate}."
 
 
 def _table(results: Sequence[FileResult]) -> str:
@@ -143,4 +147,4 @@ def _print_left_out(report: Report) -> None:
 
 
 def _formats() -> str:
-    return f"Formats that are read: {' '.join(sorted(INGESTED))}."
+    return f"Formats that are read: {' '.join(sorted(READ))}."

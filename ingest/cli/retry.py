@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from ingest.cli.options import add_command, matching
 from ingest.cli.output import AWAY, DONE, IN_PART, WRONG_USE, complain, say, say_json, shown
 from ingest.cli.report import Report, print_failures
 from ingest.cli.status import is_interrupted
-from ingest.disk import is_local
+from ingest.cli.tools import opened
+from ingest.disk import is_archive, is_local
 from ingest.files import SourceFile, file_of, is_gone
 from ingest.removing import archive_of
 from knowledge.file_states import FileState, file_states
@@ -44,7 +46,7 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
     away = [item for item in tried if item not in there]
     for item in away:
         complain(f"GONE      {shown(item.path)}: {_why_away(item)}")
-    report = _retry(tools, collection, there) if there else Report((), (), ())
+    report = _retry(tools, collection, there, quiet=arguments.json) if there else Report((), (), ())
     if arguments.json:
         print_failures(report)
         say_json({**report.to_dict(), "away": [{"document": i.path, "path": i.origin, "host": i.host} for i in away]})
@@ -56,9 +58,18 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
     return IN_PART if away and code == DONE else code
 
 
-def _retry(tools: Tools, collection: str, states: Sequence[FileState]) -> Report:
-    with tools.ingestor(collection, None) as ingestor:
-        return ingest(ingestor, sources(states), again=True)
+def _retry(tools: Tools, collection: str, states: Sequence[FileState], *, quiet: bool) -> Report:
+    with opened(tools.ingestor(collection, None), "model", quiet=quiet) as ingestor:
+        report = ingest(ingestor, sources(states), again=True, quiet=quiet)
+    # For one file in an archive the archive is opened: the others in it, which were well, are not spoken of.
+    tried = {item.path for item in states}
+    inside = tuple(f"{item.path}/" for item in states if is_archive(item))
+    told = [
+        result
+        for result in report.results
+        if result.outcome != "unchanged" or result.path in tried or result.path.startswith(inside)
+    ]
+    return replace(report, results=told)
 
 
 def sources(states: Sequence[FileState]) -> list[SourceFile]:

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import disk
 from ingest.cli.options import INGESTED, add_command, matching
-from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, documents, say, say_json, say_list, shown, table
+from ingest.cli.output import (
+    DONE,
+    IN_PART,
+    WRONG_USE,
+    chunks,
+    complain,
+    documents,
+    files,
+    say,
+    say_json,
+    say_list,
+    shown,
+    table,
+)
+from ingest.files import SourceFile
 from knowledge.file_states import FileState, file_states
 from knowledge.generations import Generation, active_generation
 from knowledge.store import IndexCounts, IndexStore
@@ -22,6 +36,7 @@ from knowledge.store import IndexCounts, IndexStore
 if TYPE_CHECKING:
     from ingest.cli.tools import Tools
 
+# "stored" counts documents; an archive, all of whose files are dealt with, is one of "archives".
 _STATES = ("stored", "failed", "reading", "queued", "interrupted")
 
 
@@ -80,35 +95,39 @@ def _counts(tools: Tools, states: Sequence[FileState]) -> dict[str, tuple[Counte
     generation = active_generation(tools.db)
     counted: dict[str, tuple[Counter[str], IndexCounts]] = {}
     for name in sorted({item.collection for item in states}):
-        words = Counter("interrupted" if is_interrupted(i) else i.state for i in states if i.collection == name)
+        words = Counter(map(_word, (item for item in states if item.collection == name)))
         stored = IndexStore(tools.db, generation).counts(name) if generation else IndexCounts(0, 0)
         counted[name] = (words, stored)
     return counted
 
 
+def _word(state: FileState) -> str:
+    if is_interrupted(state):
+        return "interrupted"
+    return "archives" if state.state == "stored" and disk.is_archive(state) else state.state
+
+
 def _print_all(tools: Tools, states: Sequence[FileState], compared: dict[str, disk.Differences]) -> None:
     counted = _counts(tools, states)
     if counted:
+        has_archives = any(words["archives"] for words, _ in counted.values())
+        columns = (*_STATES, *(("archives",) if has_archives else ()))
         rows = [
-            (shown(name), *(words[state] for state in _STATES), stored.documents, stored.chunks, "")
+            (shown(name), *(words[column] for column in columns), stored.documents, stored.chunks, "")
             for name, (words, stored) in counted.items()
         ]
-        say(table(("collection", *_STATES, "documents", "chunks", ""), rows))
+        say(table(("collection", *columns, "documents", "chunks", ""), rows))
     else:
         say("Nothing has been ingested. Run `gakju ingest add PATH`.")
     generation = active_generation(tools.db)
     if generation:
         total = IndexStore(tools.db, generation).counts()
-        say(f"Index: {documents(total.documents)}, {total.chunks} chunks; {generation.manifest}.")
+        say(f"Index: {documents(total.documents)}, {chunks(total.chunks)}; {generation.manifest}.")
     _print_failed([item for item in states if item.state == "failed"], "")
-    say_list(
-        "Being ingested by a run that goes on:",
-        (shown(item.path) for item in states if item.is_running),
-        mark="",
-    )
-    say_list(
-        "Interrupted: the run that read it has ended. Run `gakju ingest add` again or `gakju ingest retry`:",
-        (shown(item.path) for item in states if is_interrupted(item)),
+    _by_folder("Being ingested by a run that goes on", _named(item for item in states if item.is_running), mark="")
+    _by_folder(
+        "Interrupted, the run that read it has ended (run `gakju ingest add` again or `gakju ingest retry`)",
+        _named(item for item in states if is_interrupted(item)),
         mark="",
     )
     for name, differences in compared.items():
@@ -118,25 +137,43 @@ def _print_all(tools: Tools, states: Sequence[FileState], compared: dict[str, di
 def _print_failed(failed: Sequence[FileState], otherwise: str) -> None:
     if not failed and otherwise:
         say(otherwise)
+    by_folder: dict[Path, list[FileState]] = {}
     for item in failed:
-        say(
-            f"FAILED    {shown(item.path)}: {shown(item.error)} ({item.reason}, {item.updated_at}, {shown(item.origin)})"
-        )
+        by_folder.setdefault(disk.folder_of(item), []).append(item)
+    for folder, items in sorted(by_folder.items()):
+        say(f"\nFailed, in {shown(folder)}:")
+        for item in items:
+            say(f"  FAILED    {shown(item.path)} ({item.reason}, {item.updated_at})\n            {shown(item.error)}")
+
+
+def _by_folder(title: str, lines: Iterable[tuple[Path, str]], *, mark: str) -> None:
+    """Lists of names, each below the folder that they count from."""
+    by_folder: dict[Path, list[str]] = {}
+    for folder, line in lines:
+        by_folder.setdefault(folder, []).append(line)
+    for folder, names in sorted(by_folder.items()):
+        say_list(f"{title}, in {shown(folder)}:", names, mark=mark)
+
+
+def _named(states: Iterable[FileState]) -> Iterable[tuple[Path, str]]:
+    return ((disk.folder_of(item), shown(item.path)) for item in states)
+
+
+def _folder_of(file: SourceFile) -> Path:
+    return file.root.parent if file.root == file.path else file.root
 
 
 def _print_differences(found: disk.Differences, where: str) -> None:
-    add = f"On disk, not in the index{where} (run `gakju ingest add`):"
-    say_list(add, (shown(file.path) for file in found.new), mark="new")
-    say_list(f"Edited since{where} (run `gakju ingest add`):", (shown(i.path) for i in found.changed), mark="changed")
-    say_list(
-        f"Renamed or moved{where} (run `gakju ingest add`):",
-        (f"{shown(item.path)} → {shown(file.path)}" for item, file in found.renamed),
-        mark="renamed",
-    )
-    say_list(f"Gone from disk{where} (run `gakju ingest prune`):", (shown(i.path) for i in found.gone), mark="gone")
+    new = ((_folder_of(file), shown(file.name)) for file in found.new)
+    _by_folder(f"On disk, not in the index{where} (run `gakju ingest add`)", new, mark="new")
+    _by_folder(f"Edited since{where} (run `gakju ingest add`)", _named(found.changed), mark="changed")
+    renamed = ((_folder_of(file), f"{shown(item.path)} → {shown(file.name)}") for item, file in found.renamed)
+    _by_folder(f"Renamed or moved{where} (run `gakju ingest add`)", renamed, mark="renamed")
+    _by_folder(f"Gone from disk{where} (run `gakju ingest prune`)", _named(found.gone), mark="gone")
     say_list(f"Folders that are away{where}; what they held stays:", map(shown, found.missing_roots), mark="away")
     if found.elsewhere:
-        say(f"\n{documents(found.elsewhere)}{where} were read on other machines and are not compared with this disk.")
+        was = "was read on another machine and is" if found.elsewhere == 1 else "were read on other machines and are"
+        say(f"\n{files(found.elsewhere)}{where} {was} not compared with this disk.")
 
 
 def _as_json(
@@ -148,7 +185,11 @@ def _as_json(
     return {
         "index": _index(tools, active_generation(tools.db)),
         "collections": {
-            name: {**{state: words[state] for state in _STATES}, "documents": stored.documents, "chunks": stored.chunks}
+            name: {
+                **{word: words[word] for word in (*_STATES, "archives")},
+                "documents": stored.documents,
+                "chunks": stored.chunks,
+            }
             for name, (words, stored) in _counts(tools, states).items()
         },
         "failed": failed,

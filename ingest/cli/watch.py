@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.cli.add import ingest
+from ingest.cli.add import count_gone, ingest
 from ingest.cli.options import INGESTED, add_command, add_selection, selection
-from ingest.cli.output import DONE, WRONG_USE, complain, files, say, say_json, shown
-from ingest.cli.report import Report, print_report, result_dict
+from ingest.cli.output import DONE, WRONG_USE, chunks, complain, files, say, say_json, shown
+from ingest.cli.report import Report, print_gone, print_report, result_dict
+from ingest.cli.tools import opened
 from ingest.disk import absolute
 from ingest.files import LeftOut, Selection, SourceFile, find_files
 from ingest.results import OUTCOMES, FileResult
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
 
 def add_to(commands: Any) -> None:
     about = "add folders, then follow them: new, edited, renamed and deleted files, until Ctrl-C"
-    add_selection(add_command(commands, "watch", run, about=about))
+    add_selection(add_command(commands, "watch", run, about=about), takes="folders")
 
 
 def run(tools: Tools, arguments: argparse.Namespace) -> int:
     try:
         chosen = selection(arguments)
     except ValueError as exc:
-        complain(f"gakju ingest: {exc}.")
+        complain(f"gakju ingest: {exc}")
         return WRONG_USE
     folders = [absolute(path) for path in arguments.paths]
     for folder in folders:
@@ -60,10 +62,13 @@ def _watch(
 ) -> None:
     from ingest.watching import Follower
 
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events, which are no one's concern
     collection = arguments.collection or tools.collection
     found, left_out = find_files(folders, supported=INGESTED, selection=chosen)
-    with tools.ingestor(collection, arguments.ray) as ingestor:
-        done = _first(ingestor, found, left_out, folders, as_json=arguments.json)
+    needed = "model" if arguments.ray is None else "model, Ray workers"
+    with opened(tools.ingestor(collection, arguments.ray), needed, quiet=arguments.json) as ingestor:
+        gone = count_gone(tools, collection, folders)
+        done = _first(ingestor, found, left_out, folders, gone=gone, as_json=arguments.json)
         told.update(result.outcome for result in done if result.outcome != "unchanged")
         follower = Follower(
             ingestor,
@@ -89,15 +94,19 @@ def _first(
     left_out: Sequence[LeftOut],
     folders: Sequence[Path],
     *,
+    gone: int,
     as_json: bool,
 ) -> Sequence[FileResult]:
-    """As `gakju ingest add`. What an outage cuts off is left to the following."""
+    """As `gakju ingest add`. What an outage cuts off is left to the following. `gone`: deleted before this start, which
+    is not followed: what a disk that is not mounted held would go."""
     done = ingest(ingestor, found, quiet=as_json)
-    report = Report(folders, done.results, left_out, done.seconds, stopped=done.stopped)
+    report = Report(folders, done.results, left_out, done.seconds, gone, done.stopped)
     if as_json:
         say_json(report.to_dict())
     elif report.results or report.missed:
         print_report(report)
+    else:
+        print_gone(gone)
     if report.stopped:
         complain(f"gakju: {report.stopped}")
     return report.results
@@ -114,5 +123,5 @@ def _tell(item: FileResult | str, *, as_json: bool) -> None:
         complain(f"{now:%H:%M:%S} FAILED    {shown(item.file.origin)}: {shown(item.error)}")
     else:
         was = f"{shown(item.was)} → " if item.was else ""
-        chunks = f" ({item.chunks} chunks)" if item.chunks else ""
-        say(f"{now:%H:%M:%S} {item.outcome:9} {was}{shown(item.path)}{chunks}")
+        size = f" ({chunks(item.chunks)})" if item.chunks else ""
+        say(f"{now:%H:%M:%S} {item.outcome:9} {was}{shown(item.path)}{size}")

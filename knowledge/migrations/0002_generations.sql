@@ -89,7 +89,7 @@ ALTER TABLE collections DROP chunks;
 ALTER TABLE term_counts ADD generation_id int REFERENCES generations, DROP CONSTRAINT term_counts_pkey;
 UPDATE term_counts SET generation_id = (SELECT id FROM generations);
 ALTER TABLE term_counts ALTER generation_id SET NOT NULL, ADD PRIMARY KEY (generation_id, collection_id, term_id);
--- A term's id is a hash of it now (knowledge/copy_rows.py), the same in every database. The words of an index that is
+-- A term's id is a hash of it now (knowledge/terms.py), the same in every database. The words of an index that is
 -- older have another version, so that it is built anew before it is used.
 DROP TABLE terms;
 ALTER TABLE documents ALTER text SET STORAGE EXTERNAL, ALTER blocks SET STORAGE EXTERNAL;  -- packing took longer

@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ingest.cli.add import run_quietly
 from knowledge.database import Database
+from knowledge.errors import GakjuError
 from knowledge.file_states import FileFacts, FileStates, file_states
 from knowledge.generations import active_generation
-from tests.ingest.ingesting import FIXTURES, ROOT, Ingestors, command
+from tests.ingest.ingesting import FIXTURES, ROOT, Ingestors, command, environment
 
 
 @pytest.fixture
@@ -121,6 +126,9 @@ def test_patterns_choose_and_a_wrong_one_is_wrong_use(gakju, folder, db):
     assert code == 0 and paths(db) == {"fx.md"} and "2 (ignored): sub, terms.csv" in out
     code, _, err = gakju("add", folder, "--exclude", "!")
     assert code == 2 and "'!'" in err
+    for pattern in ("[", "[z-a]", "a[", "#x", "/", ""):
+        code, _, err = gakju("add", folder, "--include", pattern)
+        assert code == 2 and f"--include {pattern!r} is no pattern" in err and len(err.splitlines()) == 1
 
 
 def test_collections_are_apart_and_their_names_checked(gakju, folder, db):
@@ -135,6 +143,60 @@ def test_the_form_without_a_command_says_what_it_is_now(gakju, capsys, folder):
     with pytest.raises(SystemExit) as exc:
         gakju(folder)
     assert exc.value.code == 2 and f"gakju ingest add {folder}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("paths_after", [[], ["more"]])
+def test_a_path_after_ray_is_not_taken_for_its_address(gakju, capsys, folder, paths_after):
+    with pytest.raises(SystemExit) as exc:
+        gakju("add", "--ray", folder, *paths_after)
+    assert exc.value.code == 2 and "write --ray after the paths, or --ray=ADDRESS" in capsys.readouterr().err
+
+
+def test_formats_that_are_read_are_those_that_are(gakju, tmp_path):
+    (tmp_path / "a.exe").write_bytes(b"MZ")
+    _, _, err = gakju("add", tmp_path / "a.exe")
+    formats = err.split("Formats that are read: ")[1].split(".\n")[0].split()
+    assert {".pdf", ".hwp", ".docx", ".zip"} <= set(formats)
+    assert not {".doc", ".xls", ".ppt", ".rtf", ".msg", ".pages"} & set(formats)
+
+
+def test_nothing_changed_is_said_only_when_nothing_failed(gakju, folder):
+    (folder / "empty.md").write_text("")
+    gakju("add", folder)
+    code, out, _ = gakju("add", folder)
+    assert code == 1 and "3 unchanged, 1 failed" in out and "Nothing changed" not in out
+
+
+class LosingWorkers:
+    """Works on two files, then has no worker left, as a Ray cluster may. `is_stored`: waited for between the two."""
+
+    def __init__(self, workers, is_stored) -> None:
+        self._workers = workers
+        self._is_stored = is_stored
+
+    def work(self, jobs, **options):
+        yield from self._workers.work(iter([next(jobs)]), **options)
+        while not self._is_stored():
+            time.sleep(0.01)
+        yield from self._workers.work(iter([next(jobs)]), **options)
+        raise GakjuError("No Ray worker has been able to start for 60 s.", hint="See `ray status`.")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_done_before_all_workers_were_lost_is_summed_up(ingestors, folder, capsys, db, monkeypatch, as_json):
+    @contextmanager
+    def losing(collection, ray_address):
+        with ingestors.open(collection) as ingestor:
+            monkeypatch.setattr(ingestor, "_workers", LosingWorkers(ingestor._workers, lambda: paths(db)))
+            yield ingestor
+
+    code = command(replace(ingestors.tools(), ingestor=losing), "add", folder, *["--json"] * as_json)
+    out, err = capsys.readouterr()
+    assert code == 3 and "stopped: No Ray worker" in err and paths(db)
+    if as_json:
+        assert json.loads(out)["added"] >= 1 and json.loads(out)["stopped"].startswith("No Ray worker")
+    else:
+        assert re.search(r"^[12] added; [12] chunks? in", out, re.MULTILINE) and "Nothing changed" not in out
 
 
 def test_what_is_gone_from_disk_is_hinted_at(gakju, folder):
@@ -177,8 +239,10 @@ def test_status_sees_edits_renames_deletions_and_news(gakju, folder):
     assert found["new"] == [str(folder / "new.md")]
     assert found["renamed"] == [{"path": "sub/freight.txt", "now": str(folder / "운임.txt")}]
     out = gakju("status")[1]
-    for line in ("changed   fx.md", "gone      terms.csv", f"sub/freight.txt → {folder}/운임.txt", "new       "):
+    for line in ("changed   fx.md", "gone      terms.csv", "sub/freight.txt → 운임.txt", "new       new.md"):
         assert line in out
+    heads = [line for line in out.splitlines() if line.endswith(f", in {folder}:")]
+    assert len(heads) == out.count(str(folder)) == 4
     assert json.loads(gakju("status", folder / "fx.md", "--json")[1])["disk"]["default"]["gone"] == []
     gakju("add", folder)
     assert gakju("prune")[0] == 0
@@ -197,12 +261,17 @@ def test_status_names_what_failed_and_what_was_interrupted(gakju, folder, db):
     gakju("add", folder)
     interrupt(db, folder / "fx.md", "fx.md")
     code, out, _ = gakju("status")
-    assert code == 1 and "FAILED    empty.md: " in out and "Interrupted" in out
+    assert (
+        code == 1
+        and "FAILED    empty.md (empty, 20" in out
+        and "Interrupted" in out
+        and out.count("empty.md is empty") == 1
+    )
     report = json.loads(gakju("status", "--json")[1])
     assert [file["path"] for file in report["failed"]] == ["empty.md"] and report["failed"][0]["reason"] == "empty"
     assert [file["path"] for file in report["interrupted"]] == ["fx.md"]
     assert report["collections"]["default"] == {
-        "stored": 2, "failed": 1, "reading": 0, "queued": 0, "interrupted": 1, "documents": 3, "chunks": 3,
+        "stored": 2, "failed": 1, "reading": 0, "queued": 0, "interrupted": 1, "archives": 0, "documents": 3, "chunks": 3,
     }  # fmt: skip
     code, out, _ = gakju("status", "--failed")
     assert code == 1 and "empty.md" in out and "Interrupted" not in out
@@ -240,6 +309,18 @@ def test_what_another_machine_read_is_not_compared(gakju, folder, db):
     assert "Nothing to remove" in gakju("prune")[1] and len(paths(db)) == 3
 
 
+def test_files_of_an_index_of_before_hosts_were_noted_are_of_this_machine(gakju, folder, db):
+    gakju("add", folder)
+    with db.connection() as conn:  # as migration 0002 leaves them
+        conn.execute("UPDATE files SET host = '', size_bytes = 0, modified_ns = 0")
+    (folder / "fx.md").write_text("# 관세\n\n이제는 관세 이야기다.\n")
+    (folder / "terms.csv").unlink()
+    report = json.loads(gakju("status", "--json")[1])["disk"]["default"]
+    # One that is not here may be of any machine.
+    assert (report["changed"], report["gone"], report["new"], report["elsewhere"]) == (["fx.md"], [], [], 1)
+    assert "1 file was read on another machine and is not compared" in gakju("status")[1]
+
+
 # retry
 
 
@@ -248,6 +329,7 @@ def test_retry_takes_up_what_was_interrupted_and_what_failed(gakju, folder, db):
     gakju("add", folder)
     interrupt(db, folder / "sub" / "freight.txt", "sub/freight.txt")
     with db.connection() as conn:  # as if the run had been killed before it was stored
+        conn.execute("DELETE FROM chunks WHERE document_id = (SELECT id FROM documents WHERE path = 'sub/freight.txt')")
         conn.execute("DELETE FROM documents WHERE path = 'sub/freight.txt'")
     code, out, err = gakju("retry")
     assert code == 1 and "1 added, 1 failed" in out and "empty.md" in err
@@ -308,6 +390,18 @@ def test_remove_asks_on_a_terminal(gakju, folder, db, monkeypatch):
     assert gakju("remove", "--all")[0] == 0 and paths(db) == set() and states(db) == {}
 
 
+def test_removing_all_asks_even_for_the_only_document(gakju, folder, db, monkeypatch):
+    gakju("add", folder / "fx.md")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    code, _, err = gakju("remove", "--all")
+    assert code == 1 and "Remove 1 document from default" in err and len(paths(db)) == 1
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    code, _, err = gakju("remove", "--all")
+    assert code == 1 and "--yes" in err and len(paths(db)) == 1
+    code, out, _ = gakju("remove", "fx.md")
+    assert code == 0 and "1 of these files is still on disk" in out and "stores it again" in out
+
+
 def test_a_script_removes_a_whole_collection_only_with_yes(gakju, folder, db, monkeypatch):
     gakju("add", folder)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
@@ -339,6 +433,21 @@ def test_prune_takes_a_folder_that_is_away_for_an_unmounted_disk(gakju, folder, 
     assert gakju("prune", "--force")[0] == 0 and paths(db) == set()
 
 
+def test_prune_tells_documents_from_what_is_only_noted(gakju, folder):
+    (folder / "empty.md").write_text("")
+    (folder / "bad.pdf").write_text("no pdf")
+    pack(folder / "a.zip", a="# 가\n\n본문 가")
+    gakju("add", folder)
+    shutil.rmtree(folder)
+    said = "4 documents and 3 files that are no documents"
+    code, out, err = gakju("prune")
+    assert code == 1 and f"What is known of it stays: {said}. --force" in err and "Nothing to remove" in out
+    refused = json.loads(gakju("prune", "--json")[1])["refused"][0]
+    assert (refused["documents"], refused["files"]) == (4, 7)
+    assert f"Would remove {said}." in gakju("prune", "--force", "--dry-run")[1]
+    assert f"Removed {said}." in gakju("prune", "--force")[1]
+
+
 def test_prune_only_where_it_is_asked_to(gakju, folder, db):
     gakju("add", folder)
     (folder / "fx.md").unlink()
@@ -364,16 +473,18 @@ def test_they_work_on_an_index_that_was_built_otherwise(gakju, folder, db):
     assert active_generation(db) is not None
 
 
-def test_looking_loads_no_model_code():
-    """`gakju ingest status` is run by impatient people and by monitoring."""
+def test_looking_loads_no_model_code(database_url, tmp_path):
+    """`gakju ingest status` is run by impatient people and by monitoring: the whole command, from its parser on."""
     code = (
-        "import sys; from ingest.cli import status, remove, prune, retry, add, watch; "
-        "print([name for name in ('onnxruntime', 'gradio', 'llama_index.core', 'ray') if name in sys.modules])"
+        "import sys, app; said = app.main(['ingest', 'status']), app.main(['ingest', 'verify']); "
+        "heavy = 'onnxruntime', 'tokenizers', 'gradio', 'llama_index', 'sqlalchemy', 'ray'; "
+        "print(said, [name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.strip() == "[]"
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(database_url, tmp_path / "data"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "(0, 0) []"
 
 
 # archives
@@ -393,6 +504,9 @@ def test_members_of_an_archive_are_documents_that_come_and_go_with_it(gakju, fol
     assert inside < paths(db)
     clean = json.loads(gakju("status", "--json")[1])["disk"]["default"]
     assert (clean["changed"], clean["gone"], clean["new"]) == ([], [], [])
+    counts = json.loads(gakju("status", "--json")[1])["collections"]["default"]
+    assert (counts["stored"], counts["documents"], counts["archives"], counts["failed"]) == (5, 5, 1, 1)
+    assert "archives" in gakju("status")[1].splitlines()[0]
     pack(folder / "old.zip", a="# 가\n\n본문 가", b="# 나\n\n본문 다른 나")
     assert json.loads(gakju("status", "--json")[1])["disk"]["default"]["changed"] == ["old.zip"]
     assert "1 replaced, 1 removed, 4 unchanged" in gakju("add", folder)[1]
@@ -408,9 +522,10 @@ def test_a_removed_member_comes_back_with_the_next_add_and_a_failed_one_is_retri
     assert gakju("remove", "z.zip/in/a.md")[0] == 0 and "z.zip/in/a.md" not in paths(db)
     assert "1 added" in gakju("add", folder)[1] and "z.zip/in/a.md" in paths(db)
     with db.connection() as conn:  # as if it had failed for a reason that has passed
+        conn.execute("DELETE FROM chunks WHERE document_id = (SELECT id FROM documents WHERE path = 'z.zip/in/b.md')")
         conn.execute("DELETE FROM documents WHERE path = 'z.zip/in/b.md'")
         conn.execute("UPDATE files SET state = 'failed', reason = 'too_large' WHERE path = 'z.zip/in/b.md'")
     code, out, err = gakju("retry")
-    assert code == 0 and "1 added" in out, (out, err)
+    assert code == 0 and "1 added; 1 chunk in" in out and "unchanged" not in out, (out, err)
     assert set(states(db).values()) == {"stored"} and "z.zip/in/b.md" in paths(db)
     assert gakju("remove", folder / "z.zip")[0] == 0 and not any("zip" in path for path in [*paths(db), *states(db)])

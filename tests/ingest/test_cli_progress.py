@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.cli.output import names, say_json, shown, table
+from ingest.cli.output import counted, names, say_json, shown, table
 from ingest.cli.progress import Counts, Lines
+from ingest.cli.tools import opened
 from ingest.files import SourceFile
 from ingest.results import FileResult
 
@@ -70,7 +75,42 @@ def test_long_work_is_never_silent_in_a_log(capsys):
         while "slow" not in heard and time.monotonic() < deadline:
             time.sleep(0.02)
             heard += capsys.readouterr().err
-    assert "ingesting: 0 of 1 files, 0 chunks" in heard and "at slow\\x1b[2J.pdf" in heard
+    assert "ingesting: 0 of 1 file, 0 chunks" in heard and "at slow\\x1b[2J.pdf" in heard
+
+
+def test_the_file_that_is_named_is_the_one_in_work_for_the_longest():
+    files = [file("large.pdf", 10**8), file("a.md", 10), file("b.md", 10)]
+    counts = Counts(files)
+    assert counts.name == ""
+    for one in files:
+        counts.started(one)
+    counts.done(FileResult(files[1], "added", "a.md", 1))
+    assert counts.name == "large.pdf"
+    counts.done(FileResult(files[0], "added", "large.pdf", 9))
+    assert counts.name == "b.md"
+
+
+@contextmanager
+def slow_opening(seconds: float) -> Iterator[str]:
+    time.sleep(seconds)
+    yield "open"
+
+
+def test_a_slow_start_is_said_in_a_log_and_a_quick_one_is_not(capsys, monkeypatch):
+    monkeypatch.setattr("ingest.cli.tools.PLAIN_START_AFTER_S", 0.05)
+    with opened(slow_opening(0.5), "model") as thing:
+        assert thing == "open" and capsys.readouterr() == ("", "starting: model\n")
+    with opened(slow_opening(0.5), "model", quiet=True):
+        assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("ingest.cli.tools.PLAIN_START_AFTER_S", 60)
+    with opened(slow_opening(0), "model"):
+        pass
+    assert capsys.readouterr() == ("", "") and "starting" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(("many", "said"), [(0, "0 chunks"), (1, "1 chunk"), (2, "2 chunks")])
+def test_one_is_singular(many, said):
+    assert counted(many, "chunk") == said
 
 
 @given(st.text())

@@ -120,6 +120,6 @@ def test_on_a_terminal_there_is_a_bar_that_moves_within_one_file(database_url, d
     os.close(ours)
     out = run.communicate(timeout=60)[0]
     text = seen.decode()
-    assert run.returncode == 0 and "1 added" in out and "big.md" in text
+    assert run.returncode == 0 and "1 added" in out and "big.md" in text and "starting: model" in text
     shown = {part.split(" chunks")[0].rsplit(" ", 1)[-1] for part in text.split("0/1 files")[1:] if " chunks" in part}
     assert len(shown) >= 3, shown

@@ -19,7 +19,7 @@ from ingest.cli.options import INGESTED
 from ingest.files import IGNORE_FILE, Selection, find_files
 from ingest.results import FileResult
 from ingest.watching import Follower
-from tests.ingest.ingesting import ROOT, Ingestors, environment
+from tests.ingest.ingesting import ROOT, Ingestors, environment, run_command
 
 PATIENCE_S = 60
 
@@ -174,6 +174,37 @@ def test_a_database_that_is_away_is_waited_for(follow, folder, database_url, ser
         following.until(lambda: "It goes on." in following.lines)
         assert following.paths() == {"a.md", "b.md"}
         assert sum("Trying again" in line for line in following.lines) == 1
+
+
+def test_the_command_says_what_was_deleted_before_it_and_no_events(database_url, db, folder, tmp_path):
+    (folder / "old.md").write_text("# 옛\n\n본문")
+    data = tmp_path / "data"
+    assert run_command(database_url, data, "add", folder).returncode == 0
+    (folder / "old.md").unlink()
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "ingest", "watch", str(folder)], cwd=ROOT, env=environment(database_url, data),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert watch.stdout is not None
+    lines = iter(watch.stdout.readline, "")
+    before = []
+    for line in lines:
+        before.append(line)
+        if line.startswith("Following "):
+            break
+    assert any("Gone from disk: 1 file — run `gakju ingest prune`" in line for line in before)
+    (folder / "b.md").write_text("# 나\n\n본문")
+    assert "added     b.md (1 chunk)" in next(lines)
+    watch.send_signal(signal.SIGINT)
+    _, err = watch.communicate(timeout=60)
+    assert watch.returncode == 0 and "watchfiles" not in err and "INFO" not in err
+
+
+def test_watch_takes_folders(database_url, folder, tmp_path):
+    said = run_command(database_url, tmp_path / "data", "watch", "--help").stdout
+    assert "folders" in said and "files or folders" not in said
+    refused = run_command(database_url, tmp_path / "data", "watch", folder / "a.md")
+    assert refused.returncode == 2 and "is not a folder" in refused.stderr
 
 
 def test_the_command_follows_and_ends_with_a_total(database_url, db, folder, tmp_path):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
+from ingest.readers import archive as archive_reader
 from ingest.readers import read
-from ingest.readers.archive import Member, members
+from ingest.readers.archive import ArchiveOnDisk, Member, members
+from ingest.readers.zip_package import open_zip
 from knowledge.errors import ReadFailed
 from knowledge.types import ParsedDocument
 
@@ -135,6 +138,19 @@ def test_links_and_locked_members_are_refused(tmp_path: Path) -> None:
     assert [found.failure.reason for found in inside(path) if found.failure] == ["unsupported", "encrypted"]
 
 
+def test_members_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = zipped(tmp_path, ("a.txt", b"first"), ("a.txt", b"second"), ("a.txt", b"third"), ("b.txt", b"B"))
+    found = inside(path)
+    assert [(member.name, member.data) for member in found] == [
+        ("a.txt", b"first"),
+        ("a.txt#2", b""),
+        ("a.txt#3", b""),
+        ("b.txt", b"B"),
+    ]
+    assert ["twice" in str(member.failure) for member in found] == [False, True, True, False]
+
+
 def test_bombs_are_stopped_by_what_comes_out_of_them(tmp_path: Path) -> None:
     path = zipped(tmp_path, ("bomb.txt", bytes(2_000_000)), ("good.txt", b"ok"))
     found = inside(path, member=1_000_000)
@@ -157,3 +173,61 @@ def test_damaged_archive_is_named(tmp_path: Path) -> None:
     buffer.write(b"\xff\xff\xff")
     path.write_bytes(buffer.getvalue())
     assert [found.failure.reason for found in inside(path) if found.failure] == ["damaged"]
+
+
+@pytest.fixture
+def on_disk() -> Iterator[ArchiveOnDisk]:
+    archive = ArchiveOnDisk()
+    yield archive
+    archive.close()
+
+
+def of(archive: ArchiveOnDisk, path: Path, name: str, *, max_bytes: int = MAX_BYTES) -> bytes:
+    return archive.member(path, name, archive_name=path.name, max_bytes=max_bytes)
+
+
+def test_archive_on_disk_is_opened_once_for_all_its_members(
+    tmp_path: Path, on_disk: ArchiveOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zipped(tmp_path, *((f"{number}.txt", b"%d" % number) for number in range(50)))
+    opened: list[object] = []
+
+    def counted(source: object) -> zipfile.ZipFile:
+        opened.append(source)
+        return open_zip(source)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(archive_reader, "open_zip", counted)
+    assert [of(on_disk, path, f"{number}.txt") for number in range(50)] == [b"%d" % number for number in range(50)]
+    assert len(opened) == 1
+
+
+def test_archive_that_is_replaced_is_opened_again(tmp_path: Path, on_disk: ArchiveOnDisk) -> None:
+    path = zipped(tmp_path, ("a.txt", b"before"))
+    assert of(on_disk, path, "a.txt") == b"before"
+    (tmp_path / "other").mkdir()
+    zipped(tmp_path / "other", ("a.txt", b"after"), ("b.txt", b"new")).replace(path)
+    assert (of(on_disk, path, "a.txt"), of(on_disk, path, "b.txt")) == (b"after", b"new")
+    zipped(tmp_path, ("b.txt", b"rewritten in place"))
+    assert of(on_disk, path, "b.txt") == b"rewritten in place"
+    with pytest.raises(ReadFailed, match="no longer in") as caught:
+        of(on_disk, path, "a.txt")
+    assert caught.value.reason == "unreadable"
+
+
+def test_limits_and_kinds_of_file_hold_for_archives_on_disk(tmp_path: Path, on_disk: ArchiveOnDisk) -> None:
+    path = zipped(tmp_path, ("a.txt", b"x" * 1000))
+    assert of(on_disk, path, "a.txt", max_bytes=1000) == b"x" * 1000
+    with pytest.raises(ReadFailed) as caught:
+        of(on_disk, path, "a.txt", max_bytes=999)
+    assert caught.value.reason == "too_large"
+    link = tmp_path / "link.zip"
+    link.symlink_to(path)
+    with pytest.raises(ReadFailed) as caught:
+        of(on_disk, link, "a.txt")
+    assert caught.value.reason == "unreadable"
+    path.write_bytes(b"PK no archive")
+    with pytest.raises(ReadFailed) as caught:
+        of(on_disk, path, "a.txt")
+    assert caught.value.reason == "damaged"
+    good = zipped(tmp_path, ("a.txt", b"whole again"))
+    assert of(on_disk, good, "a.txt") == b"whole again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -116,6 +117,22 @@ def test_justified_columns_are_read_one_after_the_other_in_whole_words() -> None
     headings = [block.heading[-1] for block in document.blocks]
     assert headings == ["곡물 수입 가격의 구성"] + ["1. 배경"] * 4 + ["2. 비용"] * (len(headings) - 5)
     assert all(kind == "paragraph" for kind, _ in blocks_of(document))
+
+
+def test_numbers_that_end_below_each_other_are_no_part_of_the_words_beside_them() -> None:
+    """A spreadsheet that is printed without rules; the same small gap inside a line of prose is typography."""
+    page = Page()
+    for row, number in enumerate((1, 9, 10, 250)):
+        number_end, y = 120, 700 - row * 15
+        page.text(number_end - width_of(str(number), 10), y, str(number))
+        page.text(number_end + 2, y, "모니터")
+        page.text(300, y, "새 것 두 대")
+        y -= 200
+        page.text(60, y, str(number))
+        page.text(60 + width_of(str(number), 10) + 2, y, "개월 동안 그대로 둔다")
+    text = read_pdf(make_pdf(page), name="a.pdf").text
+    assert [word in text for word in ("1 모니터", "9 모니터", "10 모니터", "250 모니터")] == [True] * 4
+    assert [word in text for word in ("9개월 동안", "10개월 동안", "250개월 동안")] == [True] * 3
 
 
 # ---- Reading order ----
@@ -641,3 +658,32 @@ def test_file_with_text_and_scanned_pages_is_read(
     assert texts(document)[-1] == "이 쪽에는 글이 있다."
     assert document.blocks[-1].place.page == 2
     assert ("approval" in document.text) == installed
+
+
+@needs_font
+def test_text_recognition_that_runs_out_of_time_loses_no_page_with_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = tmp_path / "tesseract"
+    slow.write_text('#!/bin/sh\necho words > "$2.txt"\nexec sleep 600\n', encoding="utf-8")
+    slow.chmod(0o755)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(ocr, "find_tesseract", lambda: str(slow))
+    monkeypatch.setattr(ocr, "_TIME_SHARE", 0.0)
+    monkeypatch.setattr(ocr, "_MIN_S", 3.0)
+    scans = scanned_pdf(scan(*SCANNED), scan(*SCANNED))
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(scans)))
+    page = Page()
+    page.lines(50, 780, ["이 쪽에는 글이 있다."])
+    writer.append(PdfReader(io.BytesIO(make_pdf(page))))
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    document = read_pdf(buffer.getvalue(), name="a.pdf")
+    assert texts(document) == ["이 쪽에는 글이 있다."]
+    assert document.blocks[0].place.page == 3
+    with pytest.raises(ReadFailed, match="2 scanned pages") as caught:
+        read_pdf(scans, name="a.pdf")
+    assert caught.value.reason == "too_large"
+    assert list((tmp_path / "temporary").iterdir()) == []  # words of the document would lie there

@@ -12,8 +12,10 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import reader_process
+from ingest.reader_folder import ReaderFolder
 from ingest.reader_process import ReaderProcess
 from ingest.readers import read, read_bytes_as, wire
 from knowledge.errors import ReadFailed
@@ -419,3 +422,80 @@ def test_messages_that_are_none_are_refused() -> None:
 def test_limits_are_checked(limits: dict) -> None:
     with pytest.raises(ValueError, match="limits"):
         ReaderProcess(**limits)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason", "says"),
+    [
+        ((), "empty", "holds no files"),
+        (("folder/", ".hidden", "__MACOSX/a.txt"), "empty", "holds no files"),
+        (("run.exe", "a.bin"), "unsupported", "holds 2 files, none of a kind that can be read"),
+    ],
+)
+def test_archive_without_documents_says_so(
+    reader: ReaderProcess, tmp_path: Path, names: tuple[str, ...], reason: str, says: str
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    with pytest.raises(ReadFailed, match=says) as caught:
+        reader.members(path, name=path.name, max_bytes=MAX_BYTES)
+    assert caught.value.reason == reason
+    assert caught.value.content_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_members_of_two_archives_and_files_in_turn(reader: ReaderProcess, tmp_path: Path) -> None:
+    for name in "ab":
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for number in range(3):
+                archive.writestr(f"{number}.txt", f"{name} says {number}")
+    (tmp_path / "c.txt").write_text("c says so", encoding="utf-8")
+
+    def text(name: str, member: str = "") -> str:
+        return reader.read(tmp_path / name, name=name, member=member, max_bytes=MAX_BYTES)[0].text
+
+    for number in range(3):
+        assert text("a.zip", f"{number}.txt") == f"a says {number}"
+        assert text("c.txt") == "c says so"
+        assert text("b.zip", f"{number}.txt") == f"b says {number}"
+        assert text("b.zip", "0.txt") == "b says 0"
+
+
+def test_no_temporary_file_outlives_a_killed_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and words of a document lie in them while text is recognised."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ReaderProcess() as process:
+        pid = child_pid(process)
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        folder = next(Path(os.fsdecode(item[7:])) for item in environment if item.startswith(b"TMPDIR="))
+        assert folder.parent == tmp_path
+        (folder / "page.txt").write_text("words", encoding="utf-8")
+        os.kill(pid, signal.SIGKILL)
+        assert child_pid(process) != pid
+        assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_left_by_killed_processes_are_removed_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, young = tmp_path / "gakju-read-left", tmp_path / "gakju-read-young"
+    for folder in (left, young, tmp_path / "other"):
+        folder.mkdir()
+        (folder / "page.txt").write_text("words", encoding="utf-8")
+    used = ReaderFolder()
+    for old in (left, Path(used.path), tmp_path / "other"):
+        os.utime(old, (0, 0))
+    (tmp_path / "gakju-read-link").symlink_to(tmp_path / "other")
+    ReaderFolder().remove()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "gakju-read-young",
+        "other",
+        "gakju-read-link",
+        Path(used.path).name,
+    }
+    assert (tmp_path / "other" / "page.txt").exists()
+    used.remove()
+    assert not Path(used.path).exists()

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.readers import SUPPORTED, read
+from ingest.readers import SUPPORTED, read, table
 from ingest.readers.builder import DocumentBuilder
+from ingest.readers.decoding import clean
 from ingest.readers.markdown import read_markdown
 from ingest.readers.plain import read_plain
 from ingest.readers.sandbox import run_parser
@@ -162,6 +163,27 @@ def test_combining_marks_without_end_are_cut_short(tmp_path: Path) -> None:
     assert len(document.text) < 100
 
 
+@pytest.mark.parametrize("before", range(0, 62, 7))
+def test_a_run_of_combining_marks_is_cut_wherever_it_begins(before: int) -> None:
+    text, mark = "가" * before + "a", "\u0327"
+    assert clean(text + 31 * mark + "b") == clean(text + 30 * mark + "b")
+    assert clean(text + 30 * mark + "b") != clean(text + 29 * mark + "b")
+
+
+def test_table_of_more_rows_than_a_sheet_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_MAX_ROWS", 5)
+    path = write(tmp_path, "a.csv", 'name,note\na,1\nb,2\nc,"3\n4\n5\n6"\nd,7\n')
+    assert read(path, max_bytes=MAX_BYTES).blocks[-1].place.rows == (5, 5)
+    with pytest.raises(ReadFailed, match="more than 5 rows") as caught:
+        read(write(tmp_path, "b.csv", "name,note\n" + "a,1\n" * 5), max_bytes=MAX_BYTES)
+    assert caught.value.reason == "too_large"
+
+
+def test_limit_is_told_in_the_megabytes_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(ReadFailed, match=r"larger than 2 MB\."):
+        read(write(tmp_path, "a.txt", "x" * 2_000_001), max_bytes=2 * 1_000_000)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -243,7 +265,7 @@ def test_heading_with_nothing_under_it_is_found_wherever_the_next_block_stands()
 def test_narrow_rows_carry_their_column_names() -> None:
     document = read_table(b"month;price\n2024-01;1,201\n;\n2024-02;\n", name="a.csv")
     assert texts(document) == ["month: 2024-01 · price: 1,201", "month: 2024-02"]
-    assert [(block.kind, block.place.rows) for block in document.blocks] == [("table", (1, 1)), ("table", (3, 3))]
+    assert [(block.kind, block.place.rows) for block in document.blocks] == [("table", (2, 2)), ("table", (4, 4))]
 
 
 def test_rows_of_prose_stand_alone_under_their_first_value() -> None:
@@ -272,7 +294,7 @@ def test_line_above_a_table_is_its_title() -> None:
     document = read_table("2024년 가격표,,\n월,옥수수,밀\n1월,201,250\n".encode(), name="a.csv")
     assert document.title == "2024년 가격표"
     assert texts(document) == ["월: 1월 · 옥수수: 201 · 밀: 250"]
-    assert (document.blocks[0].heading, document.blocks[0].place.rows) == (("2024년 가격표",), (1, 1))
+    assert (document.blocks[0].heading, document.blocks[0].place.rows) == (("2024년 가격표",), (3, 3))
 
 
 @given(st.lists(st.lists(st.text(st.sampled_from('가a1,;"\n \t|.'), max_size=12), min_size=1, max_size=4), max_size=6))

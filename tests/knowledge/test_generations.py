@@ -9,6 +9,7 @@ import threading
 import uuid
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from pgvector import HalfVector, SparseVector
 
 from knowledge import database as database_module
 from knowledge.database import Database
-from knowledge.embedding import EndpointEmbedding
+from knowledge.embedding import EndpointEmbedding, GakjuEmbedding
 from knowledge.errors import GakjuError, IndexMismatch
 from knowledge.generations import Generation, Manifest, active_generation, open_active, previous_generation
 from knowledge.live_index import LiveIndex, OpenIndex
@@ -41,13 +42,21 @@ def other_manifest(embedding, chunking: str = "chunker 9, 99 tokens") -> Manifes
     return Manifest(embedding.spec.to_dict(), chunking)
 
 
+def active(db: Database) -> Generation:
+    generation = active_generation(db)
+    assert generation is not None
+    return generation
+
+
 def build(db: Database, manifest: Manifest, embedding, analyzer, paths=TEXTS) -> Generation:
     """A generation beside the active one with the documents `paths`; not switched to."""
     with rebuilding(db) as rebuild:
         _, target = rebuild.open_target(manifest)
     store = IndexStore(db, target)
     for path in paths:
-        document, reading = IndexStore(db, active_generation(db)).document("default", path)
+        stored = IndexStore(db, active(db)).document("default", path)
+        assert stored is not None
+        document, reading = stored
         _, chunks = make(path, [TEXTS[path]], embedding=embedding, analyzer=analyzer)
         store.replace(document, chunks, reading=reading)
     return target
@@ -84,17 +93,19 @@ def test_other_settings_are_refused_with_both_named_and_the_way_out(filled, db, 
 def test_only_equal_documents_are_switched_to(filled, db, embedding, analyzer):
     target = build(db, other_manifest(embedding), embedding, analyzer, paths=["fx.md"])
     assert switch(db, target) is False
-    assert active_generation(db).id == filled.generation.id
+    assert active(db).id == filled.generation.id
     build(db, other_manifest(embedding), embedding, analyzer)
     assert switch(db, target) is True
-    assert active_generation(db).id == target.id and previous_generation(db).id == filled.generation.id
+    assert active(db).id == target.id
+    previous = previous_generation(db)
+    assert previous is not None and previous.id == filled.generation.id
 
 
 def test_a_file_that_moved_meanwhile_lies_where_it_lies(filled, db, embedding, analyzer):
     target = build(db, other_manifest(embedding), embedding, analyzer)
     filled.set_origin("default", "fx.md", "/elsewhere/fx.md")
     assert switch(db, target)
-    assert IndexStore(db, active_generation(db)).versions("default")["fx.md"].origin == "/elsewhere/fx.md"
+    assert IndexStore(db, active(db)).versions("default")["fx.md"].origin == "/elsewhere/fx.md"
 
 
 def test_the_retired_generation_takes_no_documents(filled, db, embedding, analyzer):
@@ -127,7 +138,7 @@ def test_the_switch_waits_for_a_writer_and_sees_what_it_wrote(filled, db, embedd
     go.set()
     writer.join()
     switcher.join()
-    assert switched == [False] and active_generation(db).id == filled.generation.id
+    assert switched == [False] and active(db).id == filled.generation.id
 
 
 def test_one_rebuild_at_a_time(db):
@@ -304,21 +315,23 @@ def test_a_database_of_version_1_is_taken_over(database_url, embedding, analyzer
                 document_id, texts = fill_version_1(conn, embedding, manifest)
     with closing(Database(database_url)) as db:
         db.open()
-        active = active_generation(db)
-        assert dict(active.manifest.embedding) == dict(manifest.embedding)
-        assert active.manifest.chunking == "chunker 1, 256 tokens"
-        store = IndexStore(db, active)
+        generation = active(db)
+        assert dict(generation.manifest.embedding) == dict(manifest.embedding)
+        assert generation.manifest.chunking == "chunker 1, 256 tokens"
+        store = IndexStore(db, generation)
         assert (store.counts().documents, store.counts().chunks) == (1, 2)
         assert store.versions("default")["fx.md"].reading == "reading 1"
-        found = Searcher(db, active).search(embedding.embed_query(texts[1]), {}, top_k=2).evidence
+        found = Searcher(db, generation).search(embedding.embed_query(texts[1]), {}, top_k=2).evidence
         assert [item.text for item in found] == [texts[1], texts[0]]
         assert {item.document_id for item in found} == {str(document_id)}
-        document, _ = store.document("default", "fx.md")
+        stored = store.document("default", "fx.md")
+        assert stored is not None
+        document, _ = stored
         assert [V1_TEXT[block.start : block.end] for block in document.blocks] == texts
         with pytest.raises(IndexMismatch, match="chunker 1"):
             open_active(db, other_manifest(embedding))
-        enlarge(db, active)
-        assert_plans(db, active, embedding, analyzer)
+        enlarge(db, generation)
+        assert_plans(db, generation, embedding, analyzer)
 
 
 def test_an_empty_database_of_version_1_is_taken_over(database_url, embedding, analyzer, tmp_path, monkeypatch):
@@ -359,7 +372,9 @@ def test_an_app_that_cannot_follow_stays_and_says_so_once(filled, db, embedding,
     asked: list[Manifest] = []
     closed: list[bool] = []
     nothing = LiveIndex(db, filled.generation, embedding, build=asked.append)
-    wrong = LiveIndex(db, filled.generation, embedding, build=lambda _: _Watched(embedding, closed))
+    wrong = LiveIndex(
+        db, filled.generation, embedding, build=lambda _: cast(GakjuEmbedding, _Watched(embedding, closed))
+    )
     for live in (nothing, wrong):
         with caplog.at_level(logging.WARNING):
             assert [live.follow() for _ in range(3)] == [False] * 3

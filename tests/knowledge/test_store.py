@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from knowledge import database as database_module
-from knowledge.terms import term_id, term_vector
 from knowledge.database import Database, migrate, redact
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch
 from knowledge.generations import Manifest, open_active
 from knowledge.search import Searcher
 from knowledge.store import EmbeddedChunk, IndexCounts, IndexStore
+from knowledge.terms import term_id, term_vector
 from knowledge.types import Chunk, Document, Place
 
 

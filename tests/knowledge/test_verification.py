@@ -13,13 +13,13 @@ import psycopg
 import pytest
 
 from ingest.preparing import chunking
-from knowledge.terms import term_id
 from knowledge.database import Database
 from knowledge.embedding import GakjuEmbedding
 from knowledge.file_states import FileFacts, FileStates
 from knowledge.generations import Manifest, open_active
 from knowledge.lexemes import Analyzer
 from knowledge.store import IndexStore
+from knowledge.terms import term_id
 from knowledge.types import Block
 from knowledge.verification import NOTHING, Verification, stored_files, verify
 from tests.knowledge.test_store import make
