@@ -104,6 +104,7 @@ class FileStates:
     def reading(self, file: FileFacts) -> None:
         """Note that work on it has begun. What is known of its last content stays until that is done."""
         with self._db.connection() as conn:
+            conn.execute("SET LOCAL synchronous_commit = off")  # it only informs: nothing is lost with it
             conn.execute(
                 "INSERT INTO files (collection_id, path, origin, root, host, size_bytes, modified_ns, state, run) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, 'reading', %s) ON CONFLICT (collection_id, path) DO UPDATE SET "
