@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ingest.cli import add_commands
 from ingest.cli.options import INGESTED
@@ -42,7 +43,7 @@ class Ingestors:
 
     @contextmanager
     def open(self, collection: str = "default", ray_address: str | None = None) -> Iterator[Ingestor]:
-        limits = {"max_file_bytes": self._max_file_bytes, "file_timeout_s": FILE_TIMEOUT_S}
+        limits: dict[str, Any] = {"max_file_bytes": self._max_file_bytes, "file_timeout_s": FILE_TIMEOUT_S}
         workers = LocalWorkers(self._preparer, readers=1, **limits)
         try:
             with FileStates(self._db, collection) as states:

@@ -181,7 +181,8 @@ def test_pages_turned_sideways_are_read_as_they_are_shown(rotate: int, matrix: s
     lines = prose(3, 6, syllables=40)
     page = Page(rotate=rotate)
     for number, words in enumerate(lines):
-        page.text(*place(60, 100 + number * 15), words, matrix=matrix)
+        x, y = place(60, 100 + number * 15)
+        page.text(x, y, words, matrix=matrix)
     document = read_pdf(make_pdf(page), name="a.pdf")
     assert "".join(document.text.split()) == "".join("".join(lines).split())
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -136,7 +137,7 @@ def fresh(new_database, manifest, new, folder) -> Callable[[], dict]:
         with closing(Database(new_database())) as db:
             db.open()
             store = IndexStore(db, open_active(db, manifest))
-            limits = {"max_file_bytes": 1_000_000, "file_timeout_s": 60.0}
+            limits: dict[str, Any] = {"max_file_bytes": 1_000_000, "file_timeout_s": 60.0}
             files, _ = find_files([folder], supported=readers.SUPPORTED)
             with closing(LocalWorkers(new, **limits)) as workers, FileStates(db, "default") as states:
                 outcomes = {result.outcome for result in Ingestor(store, states, workers, **limits).run(files)}
@@ -146,10 +147,21 @@ def fresh(new_database, manifest, new, folder) -> Callable[[], dict]:
     return make
 
 
+def active_of(db: Database) -> Generation:
+    generation = active_generation(db)
+    assert generation is not None
+    return generation
+
+
+def stored_document(store: IndexStore, collection: str, path: str) -> tuple[Document, str]:
+    found = store.document(collection, path)
+    assert found is not None
+    return found
+
+
 def content(db: Database, generation: Generation | None = None) -> dict:
     """All that a generation holds."""
-    generation = generation or active_generation(db)
-    assert generation is not None
+    generation = generation or active_of(db)
     with db.connection() as conn:
         number = (generation.id,)
         documents = conn.execute(
@@ -214,12 +226,13 @@ def answers(opened: OpenIndex, analyzer) -> list[list[tuple[str, str]]]:
 
 def test_reembedding_gives_what_a_fresh_ingest_would(filled, fresh, manifest, new):
     result = Reembedder(filled, manifest, new).run()
-    active = active_generation(filled)
-    assert active.manifest.same_as(manifest) and result.is_switched
+    now = active_of(filled)
+    assert now.manifest.same_as(manifest) and result.is_switched
     assert (result.documents, result.written_documents) == (6, 6)
     assert result.chunks == result.written_chunks == len(content(filled)["chunks"])
     same_content(content(filled), fresh())
-    assert previous_generation(filled).manifest.chunking == chunking(256)
+    previous = previous_generation(filled)
+    assert previous is not None and previous.manifest.chunking == chunking(256)
 
 
 def test_another_dimension_and_another_model(filled, generation, embedding, analyzer):
@@ -233,7 +246,7 @@ def test_another_dimension_and_another_model(filled, generation, embedding, anal
         after = content(filled)
         assert after["vectors"].shape[1] == 48 and before["vectors"].shape[1] == 384
         assert after["documents"] == before["documents"]
-        found = answers(OpenIndex.of(filled, active_generation(filled), other), analyzer)
+        found = answers(OpenIndex.of(filled, active_of(filled), other), analyzer)
         assert all(found)
     finally:
         server.close()
@@ -256,7 +269,7 @@ def test_documents_stored_without_structure_are_cut_as_paragraphs(filled, manife
         rows = conn.execute(
             "SELECT d.text, c.start_char, c.end_char, c.text FROM documents d JOIN chunks c ON c.document_id = d.id "
             "AND c.generation_id = d.generation_id WHERE d.path LIKE 'basis%%' AND d.generation_id = %s",
-            (active_generation(filled).id,),
+            (active_of(filled).id,),
         ).fetchall()
     assert len(rows) > 4 and all(whole[start:end] == text for whole, start, end, text in rows)
 
@@ -300,7 +313,7 @@ def test_who_stores_all_the_time_does_not_keep_it_from_its_end(filled, generatio
         assert Reembedder(filled, manifest, new).run().is_switched
     finally:
         storing.join(30)
-    versions = IndexStore(filled, active_generation(filled)).versions("default")
+    versions = IndexStore(filled, active_of(filled)).versions("default")
     assert refused and stored and set(stored) < set(versions) and len(versions) == len(stored) + 6
 
 
@@ -382,18 +395,18 @@ def test_killed_at_any_moment_it_goes_on(filled, database_url, fresh, manifest, 
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
             assert process.stdout is not None
             planned = process.stdout.readline()
-            if not planned and active_generation(filled).manifest.same_as(manifest):
+            if not planned and active_of(filled).manifest.same_as(manifest):
                 break  # the one before had sent its switch when it was killed
             assert planned.startswith("planned"), f"ended with {process.wait(10)} before it had planned, {moments}"
             process.stdout.readline()
             time.sleep(delay_s)
             process.send_signal(signal.SIGKILL)
             process.stdout.read()
-        if active_generation(filled).manifest.same_as(manifest):
+        if active_of(filled).manifest.same_as(manifest):
             break  # it was quicker than its killer
         same_content(content(filled), before)
     result = Reembedder(filled, manifest, new).run()
-    assert active_generation(filled).manifest.same_as(manifest), moments
+    assert active_of(filled).manifest.same_as(manifest), moments
     assert result.written_documents < 6, moments
     same_content(content(filled), fresh())
 
@@ -409,7 +422,7 @@ def test_an_embedder_that_goes_away_stops_it_and_the_next_run_goes_on(filled, ge
         with pytest.raises(EmbeddingUnavailable) as caught:
             reembedder.run(away)
         assert "is kept" in str(caught.value) and "gakju ingest reembed" in caught.value.hint
-        assert active_generation(filled).id == generation.id
+        assert active_of(filled).id == generation.id
         server.answers.clear()
         second = Meanwhile(lambda: None)
         result = reembedder.run(second)
@@ -465,14 +478,14 @@ def test_what_is_not_right_is_not_switched_to(filled, generation, manifest, new,
         active, target = rebuild.open_target(manifest)
     store, source = IndexStore(filled, target), IndexStore(filled, active)
     for item in source.missing_from(store):
-        document, reading = source.document(item.collection, item.path)
+        document, reading = stored_document(source, item.collection, item.path)
         store.replace(document, new.embed([new.prepare(document.parsed)])[0], reading=reading)
     with filled.connection() as conn:
         conn.execute(damage.format(g=target.id).encode())
     with pytest.raises(GakjuError, match="the old one goes on answering") as caught:
         Reembedder(filled, manifest, new).run()
     assert told in str(caught.value) and "--drop-previous" in caught.value.hint
-    assert active_generation(filled).id == generation.id
+    assert active_of(filled).id == generation.id
     if told == "by their meaning":
         assert [item.chunking for item in drop_previous(filled)] == [manifest.chunking]
         assert Reembedder(filled, manifest, new).run().is_switched
@@ -484,11 +497,11 @@ def test_what_is_not_right_is_not_switched_to(filled, generation, manifest, new,
 def test_back_answers_as_before(filled, generation, manifest, embedding, new, analyzer):
     before = answers(OpenIndex.of(filled, generation, embedding), analyzer)
     Reembedder(filled, manifest, new).run()
-    between = answers(OpenIndex.of(filled, active_generation(filled), embedding), analyzer)
+    between = answers(OpenIndex.of(filled, active_of(filled), embedding), analyzer)
     was, now = switch_back(filled)
     assert was.same_as(manifest) and now.same_as(generation.manifest)
-    assert active_generation(filled).id == generation.id
-    assert answers(OpenIndex.of(filled, active_generation(filled), embedding), analyzer) == before != between
+    assert active_of(filled).id == generation.id
+    assert answers(OpenIndex.of(filled, active_of(filled), embedding), analyzer) == before != between
 
 
 def test_back_after_changes_says_what_to_run_and_that_does_only_these(
@@ -496,14 +509,14 @@ def test_back_after_changes_says_what_to_run_and_that_does_only_these(
 ):
     Reembedder(filled, manifest, new).run()
     (folder / "late.md").write_text("# 늦은 문서\n\n나중에 들어왔다.", encoding="utf-8")
-    ingest(filled, active_generation(filled), new, folder)
+    ingest(filled, active_of(filled), new, folder)
     with pytest.raises(GakjuError, match="1 documents changed") as caught:
         switch_back(filled)
     assert "EMBED_MODEL" in caught.value.hint and "gakju ingest reembed" in caught.value.hint
-    assert active_generation(filled).manifest.same_as(manifest)
+    assert active_of(filled).manifest.same_as(manifest)
     result = Reembedder(filled, generation.manifest, old).run()
     assert result.is_switched and result.written_documents == 1 and result.documents == 7
-    assert active_generation(filled).id == generation.id
+    assert active_of(filled).id == generation.id
     switch_back(filled)
     same_content(content(filled), fresh())
 
@@ -512,7 +525,7 @@ def test_a_writer_of_the_old_generation_is_refused_even_while_that_is_caught_up(
     """Its document would be taken out again, as the active one does not have it."""
     Reembedder(filled, manifest, new).run()
     late = IndexStore(filled, generation)
-    document, reading = late.document("default", "terms.csv")
+    document, reading = stored_document(late, "default", "terms.csv")
     with pytest.raises(IndexMismatch, match="switched to another generation"):
         late.remove("default", "terms.csv")
     refused = []
@@ -523,8 +536,8 @@ def test_a_writer_of_the_old_generation_is_refused_even_while_that_is_caught_up(
         except IndexMismatch as exc:
             refused.append(exc)
 
-    IndexStore(filled, active_generation(filled)).remove("default", "basis.en.md")
-    IndexStore(filled, active_generation(filled)).replace(
+    IndexStore(filled, active_of(filled)).remove("default", "basis.en.md")
+    IndexStore(filled, active_of(filled)).replace(
         document, new.embed([new.prepare(document.parsed)])[0], reading=reading + "!"
     )
     Reembedder(filled, generation.manifest, old).run(Meanwhile(write))
