@@ -6,6 +6,7 @@ meanwhile. Each document is stored by a transaction of its own, so a run that wa
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -162,19 +163,21 @@ class _Build:
         self.written_chunks = 0
 
     def catch_up(self) -> None:
-        """Until both hold the same documents, whoever writes meanwhile.
+        """Until both hold the same documents, or until somebody stores so fast that it does not get nearer to that.
 
         Raises:
             EmbeddingUnavailable: what was embedded is stored.
         """
+        before = math.inf
         while True:
             for collection, path in self.target.absent_from(self.active):
                 self.target.remove(collection, path, settle=False)
             missing = self.active.missing_from(self.target)
-            if not missing:
+            if not missing or len(missing) > before / 2:
                 self.target.settle()
                 build_indexes(self._db, self.target.generation)
                 return
+            before = len(missing)
             self._progress.planned(len(missing), sum(item.chunks for item in missing))
             self._fill(missing)
 

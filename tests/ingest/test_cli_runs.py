@@ -90,6 +90,10 @@ def test_a_killed_run_shows_as_interrupted_and_a_rerun_gives_the_index_of_a_clea
 
 
 def test_ctrl_c_says_that_it_can_go_on(database_url, db, folder, tmp_path):
+    # Small documents are embedded and stored together: what keeps the run busy is a large one behind them.
+    (folder / "zz-long.txt").write_text(
+        "\n\n".join(f"Clause {n}. The fee is {n * 13} won a day." * 4 for n in range(2000))
+    )
     run = start(database_url, tmp_path / "data", "add", folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while run.poll() is None and stored(db) < 1:
         time.sleep(0.02)
