@@ -21,7 +21,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eval.beir import Passage
 from ingest.cli.add import run_quietly
-from ingest.ingestor import tidy
 from ingest.preparing import Preparer
 from ingest.readers import read_bytes_as
 from knowledge.database import Database, redact
@@ -29,6 +28,7 @@ from knowledge.embedding import GakjuEmbedding
 from knowledge.errors import DatabaseUnavailable, GakjuError, ReadFailed
 from knowledge.generations import Manifest, open_active
 from knowledge.lexemes import Analyzer, language_of
+from knowledge.search_indexes import tidy
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
 from knowledge.types import Document, ParsedDocument

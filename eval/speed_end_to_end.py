@@ -9,9 +9,9 @@ from pathlib import Path
 
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
 from eval.speed_files import copy_with_variants
-from ingest.cli.options import INGESTED
 from ingest.files import find_files
 from ingest.preparing import Prepared, Preparer
+from ingest.readers import SUPPORTED
 from ingest.workers import LocalWorkers
 from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.lexemes import Analyzer
@@ -89,7 +89,7 @@ def _percent(shares: Iterable[float]) -> str:
 def _ingest(bench: Bench, settings: Settings, embedding: GakjuEmbedding, preparer: Preparer, folder: Path) -> Spent:
     """Into an empty index, with everything that the command does but loading models."""
     with bench.index(manifest_of(settings, embedding)) as (store, _), clock() as spent:
-        files, _ = find_files([folder], supported=INGESTED)
+        files, _ = find_files([folder], supported=SUPPORTED)
         new_workers = LocalWorkers(
             preparer, max_file_bytes=settings.max_file_mb * 1_000_000, file_timeout_s=settings.file_timeout_s
         )

@@ -16,15 +16,16 @@ import numpy as np
 
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
 from eval.speed_files import many_texts
-from ingest.cli.options import INGESTED
 from ingest.files import SourceFile, content_hash, find_files
-from ingest.ingestor import READING, Ingestor, tidy
+from ingest.ingestor import READING, Ingestor
 from ingest.preparing import Preparer
+from ingest.readers import SUPPORTED
 from ingest.workers import LocalWorkers
 from knowledge.database import Connection
 from knowledge.embedding import GakjuEmbedding, build_embedding
 from knowledge.file_states import FileFacts, FileStates
 from knowledge.lexemes import Analyzer
+from knowledge.search_indexes import tidy
 from knowledge.store import EmbeddedChunk, IndexStore
 from knowledge.terms import term_vector
 from knowledge.types import Chunk, Document
@@ -45,7 +46,7 @@ def measure(bench: Bench) -> Measured:
         closing(build_embedding(cache_dir=bench.scratch / "cache")) as embedding,
         bench.index(manifest_of(settings, embedding)) as (store, url),
     ):
-        _store_all(store, settings.collection, find_files([folder], supported=INGESTED)[0], embedding)
+        _store_all(store, settings.collection, find_files([folder], supported=SUPPORTED)[0], embedding)
         new_workers = LocalWorkers(
             Preparer(embedding, Analyzer(), chunk_tokens=settings.chunk_tokens),
             max_file_bytes=settings.max_file_mb * 1_000_000,
@@ -119,7 +120,7 @@ def _store_file(store: IndexStore, states: FileStates, file: SourceFile, vector:
 
 def _rerun(ingestor: Ingestor, folder: Path, count: int) -> Spent:
     with clock() as spent:
-        files, _ = find_files([folder], supported=INGESTED)
+        files, _ = find_files([folder], supported=SUPPORTED)
         outcomes = [result.outcome for result in ingestor.run(files)]
     if outcomes != ["unchanged"] * count:
         raise RuntimeError(f"not all files were unchanged: {set(outcomes)}")

@@ -16,8 +16,8 @@ from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo,
 from llama_index.vector_stores.postgres import PGVectorStore
 
 from eval.speed_bench import Bench, Line, Measured, Spent, by_turns, clock, median_and_spread
-from ingest.ingestor import tidy
 from knowledge.generations import Manifest
+from knowledge.search_indexes import tidy
 from knowledge.store import EmbeddedChunk, IndexStore
 from knowledge.terms import term_vector
 from knowledge.types import Chunk, Document, Place

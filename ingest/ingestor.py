@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
+from ingest.disk import is_local
 from ingest.files import SourceFile, content_hash, file_of, is_gone
 from ingest.planning import Archive, Known, Planner
 from ingest.readers.ocr import find_tesseract
@@ -24,7 +25,7 @@ from knowledge.database import Connection
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch, ReadFailed
 from knowledge.file_states import FileFacts, FileStates
 from knowledge.lexemes import language_of
-from knowledge.search_indexes import build_indexes
+from knowledge.search_indexes import tidy
 from knowledge.store import IndexStore
 from knowledge.types import Document
 
@@ -78,18 +79,17 @@ class Ingestor:
         self._states.queued([self._facts(file, path) for path, file in waiting.items()])
         try:
             yield from _Run(self, planner, known, progress or NoProgress()).results(files)
-        except (GeneratorExit, KeyboardInterrupt):
-            raise  # whoever stops a run does not wait for indexes: the next run, or start of the app, builds them
-        except BaseException:
-            with suppress(DatabaseUnavailable, DatabaseRefused, IndexMismatch):
-                tidy(self._store)
+        except BaseException as exc:
+            # Whoever stops a run does not wait for indexes: the next run, or start of the app, builds them.
+            if not isinstance(exc, GeneratorExit | KeyboardInterrupt):
+                with suppress(DatabaseUnavailable, DatabaseRefused, IndexMismatch):
+                    tidy(self._store)
             raise
         tidy(self._store)
 
     def remove(self, path: str) -> bool:
         """Take a document out of the index. False: there was none."""
-        removed = self._store.remove(self._collection, path, also=lambda conn: self._states.forget(conn, path))
-        return removed
+        return self._store.remove(self._collection, path, also=lambda conn: self._states.forget(conn, path))
 
     def _facts(self, file: SourceFile, path: str) -> FileFacts:
         # A file that is named alone later still counts from the folder that it first came from.
@@ -97,16 +97,6 @@ class Ingestor:
         if not file.origin.startswith(f"{root}/"):
             root = str(file.root)
         return FileFacts(path, file.origin, root, socket.gethostname(), file.size_bytes, file.modified_ns)
-
-
-def tidy(store: IndexStore) -> None:
-    """What searches are quick and exact with, after many documents were stored one by one.
-
-    Raises:
-        DatabaseUnavailable, IndexMismatch: nothing is lost; the next run does it.
-    """
-    store.settle()
-    build_indexes(store.db, store.generation)
 
 
 class _Run:
@@ -294,10 +284,9 @@ class _Run:
         with self._renaming:
             if self._gone is None:
                 self._gone = {}
-                host = socket.gethostname()
                 for path, version in self._known.stored.items():
                     state = self._known.states.get(path)
-                    if state is None or state.host != host or not self._met.isdisjoint((path, archive_of(state))):
+                    if state is None or not is_local(state) or not self._met.isdisjoint((path, archive_of(state))):
                         continue  # its folder was moved: its file is one of this run
                     if is_gone(file_of(version.origin)):
                         self._gone.setdefault(version.content_hash, []).append(path)

@@ -19,7 +19,7 @@ from knowledge.database import Database
 from knowledge.errors import EmbeddingUnavailable, GakjuError, IndexMismatch
 from knowledge.generations import REEMBED, Generation, Manifest, active_generation, previous_generation
 from knowledge.rebuilding import Rebuild, rebuilding
-from knowledge.search_indexes import build_indexes
+from knowledge.search_indexes import tidy
 from knowledge.store import EmbeddedChunk, IndexStore, Missing
 from knowledge.types import Document
 
@@ -174,8 +174,7 @@ class _Build:
                 self.target.remove(collection, path, settle=False)
             missing = self.active.missing_from(self.target)
             if not missing or len(missing) > before / 2:
-                self.target.settle()
-                build_indexes(self._db, self.target.generation)
+                tidy(self.target)
                 return
             before = len(missing)
             self._progress.planned(len(missing), sum(item.chunks for item in missing))

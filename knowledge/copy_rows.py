@@ -57,10 +57,7 @@ class RowEncoder:
         halves = np.stack(embeddings).astype(">f2")
         half_head = _INT.pack(2 * halves.shape[1] + 4) + struct.pack("!hh", halves.shape[1], 0)
         all_ids = np.concatenate([item.ids for item in terms])
-        elements = np.empty(len(all_ids), _ELEMENT)
-        elements["size"] = 4
-        elements["value"] = all_ids
-        arrays, ids = elements.tobytes(), all_ids.astype(">i4").tobytes()
+        arrays, ids = _elements(all_ids), all_ids.astype(">i4").tobytes()
         weights = np.concatenate([item.weights for item in terms]).astype(">f4").tobytes()
         ends = list(accumulate(map(len, terms)))
         places = zip([0, *ends], ends, strict=False)
@@ -74,7 +71,7 @@ class RowEncoder:
             if place is None:
                 place = self._places[chunk.place] = _field(b"\x01" + json.dumps(chunk.place.to_dict()).encode())
             count = end - start
-            array_head = _ARRAY.pack(1, 0, _INT4_OID, count, 1) if count else _EMPTY_INTS
+            array_head = _int_array_head(count)
             yield b"".join(
                 (
                     _START.pack(
@@ -110,12 +107,19 @@ def _field(data: bytes) -> bytes:
 
 
 def _int_array(values: np.ndarray) -> bytes:
-    if not len(values):
-        return _EMPTY_INTS
+    return _int_array_head(len(values)) + _elements(values)
+
+
+def _int_array_head(count: int) -> bytes:
+    return _ARRAY.pack(1, 0, _INT4_OID, count, 1) if count else _EMPTY_INTS
+
+
+def _elements(values: np.ndarray) -> bytes:
+    """Each with its size before it, as arrays hold them."""
     elements = np.empty(len(values), _ELEMENT)
     elements["size"] = 4
     elements["value"] = values
-    return _ARRAY.pack(1, 0, _INT4_OID, len(values), 1) + elements.tobytes()
+    return elements.tobytes()
 
 
 def _text_array(values: Sequence[str]) -> bytes:

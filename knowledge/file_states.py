@@ -11,7 +11,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import psycopg
@@ -47,7 +47,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A file as it was met: what stays the same through all its states."""
+    """A file as it was met: what stays the same through all its states. The statements below take it in this order."""
 
     path: str
     origin: str
@@ -87,7 +87,7 @@ class FileStates:
         """Note that these files wait. What is known of their last content stays until it is replaced."""
         if not files:
             return
-        columns = [[getattr(file, name) for file in files] for name in FileFacts.__slots__]
+        columns = [list(column) for column in zip(*map(astuple, files), strict=True)]
         with self._db.connection() as conn:
             conn.execute(
                 "INSERT INTO files (collection_id, path, origin, root, host, size_bytes, modified_ns, state, run) "
@@ -109,16 +109,7 @@ class FileStates:
                 "INSERT INTO files (collection_id, path, origin, root, host, size_bytes, modified_ns, state, run) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, 'reading', %s) ON CONFLICT (collection_id, path) DO UPDATE SET "
                 "state = 'reading', run = excluded.run, reason = '', error = '', updated_at = now()",
-                (
-                    collection_id_of(conn, self.collection),
-                    file.path,
-                    file.origin,
-                    file.root,
-                    file.host,
-                    file.size_bytes,
-                    file.modified_ns,
-                    self._run,
-                ),
+                (collection_id_of(conn, self.collection), *astuple(file), self._run),
             )
 
     def note_stored(self, file: FileFacts, *, content_hash: str, reading: str) -> None:
@@ -209,12 +200,7 @@ class FileStates:
             "reason = excluded.reason, error = excluded.error, updated_at = now()",
             (
                 collection_id_of(conn, self.collection),
-                file.path,
-                file.origin,
-                file.root,
-                file.host,
-                file.size_bytes,
-                file.modified_ns,
+                *astuple(file),
                 state,
                 content_hash,
                 reading,

@@ -42,12 +42,11 @@ class Manifest:
     def __str__(self) -> str:
         return f"embedding {self.embedding['name']} ({self.dimension} numbers), {self.chunking}, words {self.lexemes}"
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"embedding": dict(self.embedding), "chunking": self.chunking, "lexemes": self.lexemes}
+
     def same_as(self, other: Manifest) -> bool:
-        return (dict(self.embedding), self.chunking, self.lexemes) == (
-            dict(other.embedding),
-            other.chunking,
-            other.lexemes,
-        )
+        return self.to_dict() == other.to_dict()
 
 
 @dataclass(frozen=True, slots=True)

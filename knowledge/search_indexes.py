@@ -9,8 +9,19 @@ from psycopg import sql
 
 from knowledge.database import Database
 from knowledge.generations import Generation, writing
+from knowledge.store import IndexStore
 
 _BUILD_MEMORY = "512MB"  # an HNSW graph of 300,000 chunks of 384 numbers is built in it; a larger one more slowly
+
+
+def tidy(store: IndexStore) -> None:
+    """What searches are quick and exact with, after many documents were stored one by one.
+
+    Raises:
+        DatabaseUnavailable, IndexMismatch: nothing is lost; it can be done again.
+    """
+    store.settle()
+    build_indexes(store.db, store.generation)
 
 
 def build_indexes(db: Database, generation: Generation) -> bool:

@@ -71,13 +71,13 @@ class IndexStore:
     """Writes and reads documents of one generation. Safe for several writers at once, in one or many processes."""
 
     def __init__(self, db: Database, generation: Generation) -> None:
-        self.db = self._db = db
+        self.db = db
         self.generation = generation
         self._unsettled = 0
 
     def versions(self, collection: str) -> dict[str, StoredVersion]:
         """path → what is stored of it, for a whole collection."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             rows = conn.execute(
                 "SELECT d.path, d.origin, d.content_hash, d.reading FROM documents d "
                 "JOIN collections c ON c.id = d.collection_id WHERE c.name = %s AND d.generation_id = %s",
@@ -87,7 +87,7 @@ class IndexStore:
 
     def version(self, collection: str, path: str) -> StoredVersion | None:
         """What is stored of one document just now."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             row = conn.execute(
                 "SELECT origin, content_hash, reading FROM documents WHERE generation_id = %s AND id = %s",
                 (self.generation.id, make_document_id(collection, path)),
@@ -96,7 +96,7 @@ class IndexStore:
 
     def counts(self, collection: str | None = None) -> IndexCounts:
         """How much is stored, in one collection or in all."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             row = conn.execute(
                 "SELECT (SELECT count(*) FROM documents d JOIN collections c ON c.id = d.collection_id "
                 "        WHERE d.generation_id = %(generation)s AND (%(name)s::text IS NULL OR c.name = %(name)s)), "
@@ -130,7 +130,7 @@ class IndexStore:
             IndexMismatch: the index was switched to another generation; nothing was changed.
         """
         document_id = make_document_id(document.collection, document.path)
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             writing(conn, self.generation)
             collection_id = collection_id_of(conn, document.collection)
             gone = make_document_id(document.collection, instead_of) if instead_of else None
@@ -157,7 +157,7 @@ class IndexStore:
     def settle(self) -> None:
         """Add up the changes of counts, so that searches weigh words by all that is stored."""
         self._unsettled = 0
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTLE_LOCK + self.generation.id,))
             conn.execute(_SETTLE, {"generation": self.generation.id})
 
@@ -171,7 +171,7 @@ class IndexStore:
     ) -> bool:
         """Delete a document with its chunks. False: there was none. `also`, `settle`: as in `replace`."""
         document_id = make_document_id(collection, path)
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             writing(conn, self.generation)
             collection_id = collection_id_of(conn, collection)
             _lock(conn, document_id)
@@ -188,7 +188,7 @@ class IndexStore:
 
     def set_origin(self, collection: str, path: str, origin: str) -> None:
         """Note where the file of an unchanged document lies now."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             writing(conn, self.generation)
             conn.execute(
                 "UPDATE documents SET origin = %s WHERE generation_id = %s AND id = %s",
@@ -197,7 +197,7 @@ class IndexStore:
 
     def remove_by_id(self, document_id: str) -> bool:
         """As `remove`, by the document's id."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             row = conn.execute(
                 "SELECT c.name, d.path FROM documents d JOIN collections c ON c.id = d.collection_id "
                 "WHERE d.generation_id = %s AND d.id::text = %s",
@@ -220,7 +220,7 @@ class IndexStore:
 
     def document(self, collection: str, path: str) -> tuple[Document, str] | None:
         """A document as it is stored, and the version of the readers that made it."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             row = conn.execute(
                 "SELECT origin, content_hash, size_bytes, title, text, language, blocks, reading FROM documents "
                 "WHERE generation_id = %s AND id = %s",
@@ -236,7 +236,7 @@ class IndexStore:
 
     def missing_from(self, other: IndexStore) -> list[Missing]:
         """The documents here that `other` lacks or has in another version, in stable order."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             rows = conn.execute(
                 "SELECT c.name, a.path, (SELECT count(*) FROM chunks k WHERE k.generation_id = %(here)s "
                 "AND k.document_id = a.id) FROM documents a JOIN collections c ON c.id = a.collection_id "
@@ -248,7 +248,7 @@ class IndexStore:
 
     def absent_from(self, other: IndexStore) -> list[tuple[str, str]]:
         """(collection, path) of the documents here that `other` does not have at all, in stable order."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             return conn.execute(
                 "SELECT c.name, a.path FROM documents a JOIN collections c ON c.id = a.collection_id "
                 "LEFT JOIN documents b ON b.generation_id = %s AND b.id = a.id "
@@ -260,7 +260,7 @@ class IndexStore:
         """At most `size` documents, taken at random; fewer if there are no more, or if one is taken twice."""
         taken: dict[tuple[str, str], Document] = {}
         for _ in range(size):
-            with self._db.connection() as conn:
+            with self.db.connection() as conn:
                 row = conn.execute(
                     "SELECT c.name, d.path FROM documents d JOIN collections c ON c.id = d.collection_id "
                     "WHERE d.generation_id = %s ORDER BY d.id < %s, d.id LIMIT 1",
@@ -278,7 +278,7 @@ class IndexStore:
 
     def shared_secret(self, key: str, candidate: str) -> str:
         """The value that all processes share under `key`: `candidate` if there was none yet."""
-        with self._db.connection() as conn:
+        with self.db.connection() as conn:
             conn.execute("INSERT INTO app_state VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, candidate))
             row = conn.execute("SELECT value FROM app_state WHERE key = %s", (key,)).fetchone()
         assert row is not None

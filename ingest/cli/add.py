@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.cli.options import INGESTED, add_command, add_selection, selection
+from ingest.cli.options import add_command, add_selection, selection
 from ingest.cli.output import AWAY, WRONG_USE, complain, counted, say, say_json
 from ingest.cli.progress import face, tell_nothing, tell_result
 from ingest.cli.report import Report, one_line, print_failures, print_report
 from ingest.cli.tools import opened
 from ingest.disk import absolute, gone_by_root, is_below
 from ingest.files import SourceFile, find_files
+from ingest.readers import SUPPORTED
 from ingest.results import FileResult, count_outcomes
 from knowledge.errors import GakjuError
 from knowledge.file_states import file_states
@@ -42,7 +43,7 @@ def run(tools: Tools, arguments: argparse.Namespace) -> int:
         complain(f"gakju ingest: {exc}")
         return WRONG_USE
     began = time.monotonic()
-    files, left_out = find_files(arguments.paths, supported=INGESTED, selection=chosen)
+    files, left_out = find_files(arguments.paths, supported=SUPPORTED, selection=chosen)
     if not files:
         return _tell(Report(arguments.paths, (), left_out), as_json=arguments.json)
     collection = arguments.collection or tools.collection
@@ -82,7 +83,7 @@ def ingest(ingestor: Ingestor, files: Sequence[SourceFile], *, again: bool = Fal
 
 def run_quietly(ingestor: Ingestor, paths: Sequence[Path]) -> int:
     """As `run`, for the start of the app: only what failed, and a line if anything changed."""
-    files, left_out = find_files(paths, supported=INGESTED)
+    files, left_out = find_files(paths, supported=SUPPORTED)
     done = ingest(ingestor, files, quiet=True)
     report = Report(paths, done.results, left_out, done.seconds, stopped=done.stopped)
     print_failures(report)

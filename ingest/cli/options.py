@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest import readers
-from ingest.cli.output import documents, files
+from ingest.cli.output import complain, documents, files, shown
 from ingest.disk import absolute, is_archive, is_below
 from ingest.files import Selection
+from ingest.readers import SUPPORTED
 from ingest.readers.legacy import ENDINGS as NOT_READ
 from knowledge.file_states import FileState
 
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from ingest.cli.tools import Tools
 
 Run = Callable[["Tools", argparse.Namespace], int]
-# Endings of files that are taken from folders.
-INGESTED = readers.SUPPORTED | readers.ARCHIVES
-# Of these, what is read as what it says, and not only refused with what to save it as.
-READ = INGESTED - NOT_READ
+# What is read as what it says, and not only refused with what to save it as.
+READ = SUPPORTED - NOT_READ
 _RAY_ADDRESS = re.compile(r"ray://.*|.+:\d+|auto|local|")
 _COLLECTION = re.compile(r"[\w.-]{1,64}")
 
@@ -84,6 +82,16 @@ def matching(states: Sequence[FileState], asked: Iterable[str]) -> tuple[list[Fi
             unknown.append(text)
         found.update(((item.collection, item.path), item) for item in hits)
     return list(found.values()), unknown
+
+
+def named(states: Sequence[FileState], paths: Sequence[str], *, what: str, collection: str) -> list[FileState] | None:
+    """Files that `paths` mean, all without any. None: some mean nothing, which has been said, of `what` they are none."""
+    if not paths:
+        return list(states)
+    found, unknown = matching(states, paths)
+    for text in unknown:
+        complain(f"gakju ingest: no {what} of the collection {collection} is {shown(text)}.")
+    return None if unknown else found
 
 
 def counts(states: Sequence[FileState]) -> dict[str, int]:

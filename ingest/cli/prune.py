@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ingest.cli.options import add_command, counts, held, matching
+from ingest.cli.options import add_command, counts, held, named
 from ingest.cli.output import DONE, IN_PART, WRONG_USE, complain, say, say_json, shown
 from ingest.disk import gone_by_root
 from ingest.removing import remove_files
@@ -30,13 +30,9 @@ def add_to(commands: Any) -> None:
 
 def run(tools: Tools, arguments: argparse.Namespace) -> int:
     collection = arguments.collection or tools.collection
-    states = file_states(tools.db, collection)
-    if arguments.paths:
-        states, unknown = matching(states, arguments.paths)
-        for text in unknown:
-            complain(f"gakju ingest: no document of the collection {collection} is {shown(text)}.")
-        if unknown:
-            return WRONG_USE
+    states = named(file_states(tools.db, collection), arguments.paths, what="document", collection=collection)
+    if states is None:
+        return WRONG_USE
     found = gone_by_root(states)
     refused = [gone for gone in found if gone.doubt and not arguments.force]
     gone = [item for one in found if one not in refused for item in one.states]

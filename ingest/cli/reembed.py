@@ -19,7 +19,6 @@ from ingest.cli.output import DONE, WRONG_USE, complain, counted, documents, say
 from ingest.cli.tools import opened
 from knowledge.database import Database
 from knowledge.errors import GakjuError
-from knowledge.generations import Manifest
 
 # What loads models is imported where it is used: other commands are shown beside this one.
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def _back(db: Database, *, as_json: bool) -> int:
     was, now = switch_back(db)
     elapsed_s = time.monotonic() - started
     if as_json:
-        say_json({"switched": True, "from": _as_json(was), "to": _as_json(now), "seconds": round(elapsed_s, 3)})
+        say_json({"switched": True, "from": was.to_dict(), "to": now.to_dict(), "seconds": round(elapsed_s, 3)})
     else:
         say(f"Switched back in {elapsed_s:.2f} s.\n  from  {was}\n  to    {now}")
         say("Set EMBED_MODEL, EMBED_BASE_URL and CHUNK_TOKENS back too, or the next start is refused.")
@@ -85,7 +84,7 @@ def _drop(db: Database, *, as_json: bool) -> int:
 
     dropped = drop_previous(db)
     if as_json:
-        say_json({"dropped": [_as_json(item) for item in dropped]})
+        say_json({"dropped": [item.to_dict() for item in dropped]})
     elif dropped:
         say("\n".join(f"Dropped the index of {item}." for item in dropped))
     else:
@@ -155,8 +154,8 @@ def _print_result(result: Reembedded, *, as_json: bool) -> None:
         say_json(
             {
                 "switched": result.is_switched,
-                "from": _as_json(result.was),
-                "to": _as_json(result.now),
+                "from": result.was.to_dict(),
+                "to": result.now.to_dict(),
                 "documents": result.documents,
                 "chunks": result.chunks,
                 "written_documents": result.written_documents,
@@ -173,7 +172,3 @@ def _print_result(result: Reembedded, *, as_json: bool) -> None:
             f"  from  {result.was}\n  to    {result.now}\n"
             "The old index is kept: `gakju ingest reembed --back` returns to it, `--drop-previous` frees its space."
         )
-
-
-def _as_json(manifest: Manifest) -> dict[str, object]:
-    return {"embedding": dict(manifest.embedding), "chunking": manifest.chunking, "lexemes": manifest.lexemes}

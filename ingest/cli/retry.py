@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.cli.add import finish, ingest
-from ingest.cli.options import add_command, matching
+from ingest.cli.options import add_command, named
 from ingest.cli.output import AWAY, DONE, IN_PART, WRONG_USE, complain, say, say_json, shown
 from ingest.cli.report import Report, print_failures
 from ingest.cli.status import is_interrupted
@@ -34,13 +34,9 @@ def add_to(commands: Any) -> None:
 
 def run(tools: Tools, arguments: argparse.Namespace) -> int:
     collection = arguments.collection or tools.collection
-    states = file_states(tools.db, collection)
-    if arguments.paths:
-        states, unknown = matching(states, arguments.paths)
-        for text in unknown:
-            complain(f"gakju ingest: no file of the collection {collection} is {shown(text)}.")
-        if unknown:
-            return WRONG_USE
+    states = named(file_states(tools.db, collection), arguments.paths, what="file", collection=collection)
+    if states is None:
+        return WRONG_USE
     tried = [item for item in states if item.state == "failed" or is_interrupted(item)]
     there = [item for item in tried if is_local(item) and not is_gone(file_of(item.origin))]
     away = [item for item in tried if item not in there]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import disk
-from ingest.cli.options import INGESTED, add_command, matching
+from ingest.cli.options import add_command, matching
 from ingest.cli.output import (
     DONE,
     IN_PART,
@@ -29,6 +29,7 @@ from ingest.cli.output import (
     table,
 )
 from ingest.files import SourceFile
+from ingest.readers import SUPPORTED
 from knowledge.file_states import FileState, file_states
 from knowledge.generations import Generation, active_generation
 from knowledge.store import IndexCounts, IndexStore
@@ -85,7 +86,7 @@ def _compare(
         within = sorted({*(place for place in places if place.exists()), *(Path(item.origin) for item in states)})
     names = sorted({item.collection for item in everything}) or [arguments.collection or tools.collection]
     return {
-        name: disk.compare([item for item in everything if item.collection == name], supported=INGESTED, within=within)
+        name: disk.compare([item for item in everything if item.collection == name], supported=SUPPORTED, within=within)
         for name in names
     }
 
@@ -203,14 +204,7 @@ def _index(tools: Tools, generation: Generation | None) -> dict[str, object] | N
     if generation is None:
         return None
     total = IndexStore(tools.db, generation).counts()
-    manifest = generation.manifest
-    return {
-        "documents": total.documents,
-        "chunks": total.chunks,
-        "embedding": dict(manifest.embedding),
-        "chunking": manifest.chunking,
-        "lexemes": manifest.lexemes,
-    }
+    return {"documents": total.documents, "chunks": total.chunks, **generation.manifest.to_dict()}
 
 
 def _file(item: FileState) -> dict[str, object]:

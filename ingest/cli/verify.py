@@ -166,14 +166,7 @@ def _as_json(found: Verification | None, disk: _Disk | None, own: list[dict[str,
 
 
 def _generation(generation: Generation) -> dict[str, Any]:
-    manifest = generation.manifest
-    return {
-        "id": generation.id,
-        "state": generation.state,
-        "embedding": dict(manifest.embedding),
-        "chunking": manifest.chunking,
-        "lexemes": manifest.lexemes,
-    }
+    return {"id": generation.id, "state": generation.state, **generation.manifest.to_dict()}
 
 
 class _Bar:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.cli.add import count_gone, ingest
-from ingest.cli.options import INGESTED, add_command, add_selection, selection
+from ingest.cli.options import add_command, add_selection, selection
 from ingest.cli.output import DONE, WRONG_USE, chunks, complain, files, say, say_json, shown
 from ingest.cli.report import Report, print_gone, print_report, result_dict
 from ingest.cli.tools import opened
 from ingest.disk import absolute
 from ingest.files import LeftOut, Selection, SourceFile, find_files
+from ingest.readers import SUPPORTED
 from ingest.results import OUTCOMES, FileResult
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _watch(
 
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts events, which are no one's concern
     collection = arguments.collection or tools.collection
-    found, left_out = find_files(folders, supported=INGESTED, selection=chosen)
+    found, left_out = find_files(folders, supported=SUPPORTED, selection=chosen)
     needed = "model" if arguments.ray is None else "model, Ray workers"
     with opened(tools.ingestor(collection, arguments.ray), needed, quiet=arguments.json) as ingestor:
         gone = count_gone(tools, collection, folders)
@@ -75,7 +76,7 @@ def _watch(
             tools.db,
             folders,
             collection=collection,
-            supported=INGESTED,
+            supported=SUPPORTED,
             selection=chosen,
             revive=tools.revive,
             known=[file for file in found if file.path in {result.file.path for result in done}],

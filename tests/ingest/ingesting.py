@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ingest.cli import add_commands
-from ingest.cli.options import INGESTED
 from ingest.cli.tools import Tools
 from ingest.files import find_files
 from ingest.ingestor import Ingestor
 from ingest.preparing import Preparer
+from ingest.readers import SUPPORTED
 from ingest.results import FileResult
 from ingest.workers import LocalWorkers
 from knowledge.database import Database
@@ -52,7 +52,7 @@ class Ingestors:
             workers.close()
 
     def run(self, *paths: Path, collection: str = "default", again: bool = False) -> list[FileResult]:
-        files, _ = find_files(paths, supported=INGESTED)
+        files, _ = find_files(paths, supported=SUPPORTED)
         with self.open(collection) as ingestor:
             return list(ingestor.run(files, again=again))
 

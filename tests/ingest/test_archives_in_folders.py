@@ -13,14 +13,8 @@ from ingest.cli.options import matching
 from ingest.disk import gone_by_root
 from ingest.removing import remove_files
 from knowledge.file_states import file_states
-from tests.ingest.ingesting import Ingestors
 
 TWO = {"x.md": "# x\n\n본문 하나", "y.md": "# y\n\n본문 둘"}
-
-
-@pytest.fixture
-def ingestors(db, store, embedding, analyzer) -> Ingestors:
-    return Ingestors(db, store, embedding, analyzer, max_file_bytes=5_000_000)
 
 
 @pytest.fixture

@@ -22,12 +22,7 @@ from knowledge.database import Database
 from knowledge.errors import GakjuError
 from knowledge.file_states import FileFacts, FileStates, file_states
 from knowledge.generations import active_generation
-from tests.ingest.ingesting import FIXTURES, ROOT, Ingestors, command, environment
-
-
-@pytest.fixture
-def ingestors(db, store, embedding, analyzer) -> Ingestors:
-    return Ingestors(db, store, embedding, analyzer, max_file_bytes=5_000_000)
+from tests.ingest.ingesting import FIXTURES, ROOT, command, environment
 
 
 @pytest.fixture

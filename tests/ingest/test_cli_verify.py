@@ -19,11 +19,6 @@ from tests.ingest.ingesting import FIXTURES, Ingestors, command
 
 
 @pytest.fixture
-def ingestors(db, store, embedding, analyzer) -> Ingestors:
-    return Ingestors(db, store, embedding, analyzer, max_file_bytes=5_000_000)
-
-
-@pytest.fixture
 def gakju(ingestors, capsys):
     """Runs a command; returns its exit code and standard output."""
     tools = ingestors.tools()

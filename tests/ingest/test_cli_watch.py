@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingest.cli.options import INGESTED
 from ingest.files import IGNORE_FILE, Selection, find_files
+from ingest.readers import SUPPORTED
 from ingest.results import FileResult
 from ingest.watching import Follower
 from tests.ingest.ingesting import ROOT, Ingestors, environment, run_command
@@ -37,11 +37,11 @@ class Following:
 
     def _run(self, ingestors: Ingestors, folder: Path, selection: Selection) -> None:
         try:
-            files, _ = find_files([folder], supported=INGESTED, selection=selection)
+            files, _ = find_files([folder], supported=SUPPORTED, selection=selection)
             with ingestors.open() as ingestor:
                 known = [result.file for result in ingestor.run(files)]
                 follower = Follower(
-                    ingestor, self._db, [folder], collection="default", supported=INGESTED,
+                    ingestor, self._db, [folder], collection="default", supported=SUPPORTED,
                     selection=selection, known=known, quiet_s=self._quiet_s,
                 )  # fmt: skip
                 self.lines.append("following")

@@ -13,12 +13,7 @@ from ingest.results import count_outcomes
 from knowledge.file_states import file_states
 from knowledge.store import IndexCounts
 from knowledge.types import Chunk
-from tests.ingest.ingesting import FIXTURES, Ingestors, digest
-
-
-@pytest.fixture
-def ingestors(db, store, embedding, analyzer) -> Ingestors:
-    return Ingestors(db, store, embedding, analyzer, max_file_bytes=5_000_000)
+from tests.ingest.ingesting import FIXTURES, digest
 
 
 @pytest.fixture

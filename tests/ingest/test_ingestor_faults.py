@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.cli.options import INGESTED
 from ingest.files import SourceFile, find_files
 from ingest.reader_process import ReaderProcess
+from ingest.readers import SUPPORTED
 from ingest.rehashing import rehashed
 from ingest.results import count_outcomes
 from ingest.workers import settled
@@ -28,11 +28,6 @@ from tests.ingest.ingesting import Ingestors
 from tests.knowledge.test_store import make
 
 PATIENCE_S = 20
-
-
-@pytest.fixture
-def ingestors(db, store, embedding, analyzer) -> Ingestors:
-    return Ingestors(db, store, embedding, analyzer, max_file_bytes=5_000_000)
 
 
 @pytest.fixture
@@ -111,7 +106,7 @@ def test_a_path_too_long_to_keep_is_named_and_does_not_take_the_others_along(ing
             deep.write("본문")
     finally:
         os.close(here)
-    _, left_out = find_files([folder], supported=INGESTED)
+    _, left_out = find_files([folder], supported=SUPPORTED)
     assert [(item.path.name, item.reason) for item in left_out] == [("q.md", "name")]
     assert [result.outcome for result in ingestors.run(folder)] == ["added"]
     assert documents(db) == ["z.md"] and states(db) == {"z.md": "stored"}
@@ -169,7 +164,7 @@ def test_a_file_that_was_half_written_when_it_was_read_is_read_again(tmp_path):
 
 def test_a_file_edited_between_its_listing_and_its_reading_is_stored_as_it_is_now(ingestors, folder, db, generation):
     (folder / "z.md").write_text("본문")
-    files, _ = find_files([folder], supported=INGESTED)
+    files, _ = find_files([folder], supported=SUPPORTED)
     (folder / "z.md").write_text("본문이 더 길게 늘어났다")
     with ingestors.open() as ingestor:
         assert [result.outcome for result in ingestor.run(files)] == ["added"]
@@ -202,7 +197,7 @@ def test_a_run_cut_short_by_an_outage_holds_up_no_other(db, store, embedding, an
     (folder / "x.md").write_text("본문")
     failing = Failing(embedding)
     watcher = Ingestors(db, store, failing, analyzer, max_file_bytes=5_000_000)  # type: ignore[arg-type]
-    files, _ = find_files([folder], supported=INGESTED)
+    files, _ = find_files([folder], supported=SUPPORTED)
     with watcher.open() as watching:
         with pytest.raises(EmbeddingUnavailable):
             list(watching.run(files))
