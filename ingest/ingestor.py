@@ -81,9 +81,9 @@ class Ingestor:
             yield from _Run(self, planner, known, progress or NoProgress()).results(files)
         except BaseException as exc:
             # Whoever stops a run does not wait for indexes: the next run, or start of the app, builds them.
-            if not isinstance(exc, GeneratorExit | KeyboardInterrupt):
-                with suppress(DatabaseUnavailable, DatabaseRefused, IndexMismatch):
-                    tidy(self._store)
+            is_stopped = isinstance(exc, GeneratorExit | KeyboardInterrupt)
+            with suppress(DatabaseUnavailable, DatabaseRefused, IndexMismatch):
+                self._store.settle() if is_stopped else tidy(self._store)
             raise
         tidy(self._store)
 
