@@ -42,6 +42,14 @@ RedisUrl = Annotated[str, _url_with(("redis", "rediss", "unix"), "redis://host:6
 HttpUrl = Annotated[str, _url_with(("http", "https"), "http://127.0.0.1:8001/v1")]
 
 
+def _check_each(value: str) -> str:
+    check = _url_with(("http", "https"), "http://127.0.0.1:8001/v1, several separated by commas").func
+    return ",".join(check(url.strip()) for url in value.split(",") if url.strip())  # type: ignore[call-arg]
+
+
+HttpUrls = Annotated[str, AfterValidator(_check_each)]
+
+
 class Settings(BaseSettings):
     """Frozen settings. Empty strings mean "unset", so that `LLM_BASE_URL=` in `.env` is the default."""
 
@@ -54,8 +62,8 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = ""
     data_dir: Path = Path(".data")
 
-    # Who answers. Unset base URL = quote mode; unset model = the first one the server lists.
-    llm_base_url: HttpUrl = ""
+    # Who answers. Unset base URL = quote mode; several URLs stand in for each other; unset model = the first one listed.
+    llm_base_url: HttpUrls = ""
     llm_model: str = ""
     llm_api_key: SecretStr = SecretStr("")
     llm_temperature: float = Field(0.1, ge=0, le=2)

@@ -27,6 +27,7 @@ from llama_index.llms.openai.utils import to_openai_message_dicts
 from llama_index.llms.openai_like import OpenAILike
 
 from pipelines.llm.bridge import iterate
+from pipelines.llm.failover import Failover
 from pipelines.llm.frames import AnswerText
 from pipelines.llm.server import NO_KEY, UNKNOWN_CONTEXT_WINDOW, Server, ServerInfo, Timeouts
 
@@ -36,11 +37,17 @@ TOP_P = 1.0  # sent, because a model's generation_config.json silently changes t
 def connect(
     *, base_url: str, model: str, api_key: str, temperature: float, max_tokens: int, timeouts: Timeouts
 ) -> VllmChat:
-    """The server at `base_url` as an LLM. Makes no call; `model` "" is the first one that the server lists."""
+    """The server at `base_url` as an LLM; several, separated by commas, stand in for each other in their order.
+
+    Makes no call. `model`: "" is the first one that a server lists.
+    """
+    urls = [url.strip() for url in base_url.split(",") if url.strip()]
+    alone = {} if len(urls) == 1 else {"max_calls": 1, "failures": 1}  # the next server is the second try
+    servers = [Server(url, model=model, api_key=api_key, timeouts=timeouts, **alone) for url in urls]
     return VllmChat(
-        server=Server(base_url, model=model, api_key=api_key, timeouts=timeouts),
+        server=servers[0] if len(servers) == 1 else Failover(servers),
         model=model,
-        api_base=base_url,
+        api_base=urls[0],
         api_key=api_key or NO_KEY,
         temperature=temperature,
         max_tokens=max_tokens,
@@ -61,9 +68,9 @@ class VllmChat(OpenAILike):
     Raises, from every method: LLMUnavailable and LLMRejected before the first token, LLMInterrupted after it.
     """
 
-    _server: Server = PrivateAttr()
+    _server: Server | Failover = PrivateAttr()
 
-    def __init__(self, *, server: Server, **fields: Any) -> None:
+    def __init__(self, *, server: Server | Failover, **fields: Any) -> None:
         super().__init__(**fields)
         self._server = server
 

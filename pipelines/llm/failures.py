@@ -32,6 +32,10 @@ class TransientUnavailable(LLMUnavailable):
     """Nothing was generated, and the same call may work at once: refused, reset, 429, 5xx."""
 
 
+class Busy(TransientUnavailable):
+    """It answers, and asks for patience: 429."""
+
+
 class Failures:
     """Turns what happened with one server into an error. `api_key` is what must never be shown."""
 
@@ -57,7 +61,7 @@ class Failures:
         said = f"{status}: {words}" if words else f"HTTP {status}"
         server = f"The language model server at {self.address}"
         if status in (429, 503):
-            return TransientUnavailable(f"{server} is busy ({said}).", hint=AGAIN_HINT)
+            return (Busy if status == 429 else TransientUnavailable)(f"{server} is busy ({said}).", hint=AGAIN_HINT)
         if status >= 500 or status == 408:
             return TransientUnavailable(f"{server} failed ({said}).", hint=AGAIN_HINT)
         if status in (401, 403):
@@ -103,6 +107,13 @@ class Failures:
         """Not transient: a host that swallows connections does so again, and each try costs the whole timeout."""
         return LLMUnavailable(
             f"No language model answers at {self.address} (no connection within {connect_s:g} s).", hint=START_HINT
+        )
+
+    def resting(self, wait_s: float) -> LLMError:
+        return LLMUnavailable(
+            f"The language model server at {self.address} failed several times in a row and is asked again "
+            f"in {max(wait_s, 1):.0f} s.",
+            hint=AGAIN_HINT,
         )
 
     def silent(self, waited_s: float) -> LLMError:

@@ -19,8 +19,9 @@ from weakref import WeakKeyDictionary
 import httpx
 import openai
 
-from knowledge.errors import LLMError, LLMRejected
-from pipelines.llm.failures import Failures, TransientUnavailable
+from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
+from pipelines.llm.breaker import FAILURES, Breaker
+from pipelines.llm.failures import Busy, Failures, TransientUnavailable
 from pipelines.llm.frames import BadFrame, Delta, ErrorFrame, read_delta, read_frames
 from pipelines.llm.retry import MAX_CALLS, RetryBudget, backoff_s
 
@@ -74,17 +75,36 @@ class _Call:
 
 
 class Server:
-    """`model`: "" takes the first one that the server lists. Makes no call until asked; usable from any event loop."""
+    """`model`: "" takes the first one that the server lists. Makes no call until asked; usable from any event loop.
 
-    def __init__(self, base_url: str, *, model: str, api_key: str, timeouts: Timeouts) -> None:
+    `max_calls`: of one chat, while nothing was generated. `failures`: calls in a row after which the server gets a rest.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str,
+        api_key: str,
+        timeouts: Timeouts,
+        max_calls: int = MAX_CALLS,
+        failures: int = FAILURES,
+    ) -> None:
         self._base_url = base_url
         self._model = model
         self._api_key = api_key
         self._timeouts = timeouts
         self._failures = Failures(base_url, api_key=api_key)
         self._budget = RetryBudget()
+        self._max_calls = max_calls
+        self._breaker = Breaker(failures=failures)
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
         self.info: ServerInfo | None = None
+
+    @property
+    def is_resting(self) -> bool:
+        """It kept failing lately and is only asked now and then."""
+        return self._breaker.is_open
 
     def client(self) -> openai.AsyncOpenAI:
         """The client of the running event loop: connections cannot be shared between loops."""
@@ -141,7 +161,7 @@ class Server:
     async def deltas(self, body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
         """The deltas of one chat; the last ones carry finish reason and usage. Closing it closes the request.
 
-        Calls again only where nothing was generated and the failure may pass.
+        Calls again only where nothing was generated and the failure may pass. A server that keeps failing is not called.
 
         Raises:
             LLMUnavailable, LLMRejected: nothing was generated.
@@ -150,20 +170,45 @@ class Server:
         call = _Call(self._timeouts)
         for calls in count(1):
             try:
-                async with aclosing(self._one_call(body, call)) as stream:
+                async with aclosing(self._watched_call(body, call)) as stream:
                     async for delta in stream:
                         yield delta
                 return
             except TransientUnavailable:
                 wait_s = backoff_s(calls)
                 late = call.waited_s() + wait_s >= self._timeouts.first_token_s
-                if calls == MAX_CALLS or late or not self._budget.take():
+                if calls >= self._max_calls or late or self._breaker.is_open or not self._budget.take():
                     raise
                 await asyncio.sleep(wait_s)
             except LLMRejected as exc:
                 if exc.reason == "unknown_model" and not self._model:
                     self.info = None  # the server was restarted with another model: discover it next time
                 raise
+
+    async def _watched_call(self, body: Mapping[str, Any], call: _Call) -> AsyncGenerator[Delta, None]:
+        """One call, if the breaker lets it pass, which is told how it went."""
+        wait_s = self._breaker.wait_s()
+        if wait_s:
+            raise self._failures.resting(wait_s)
+        is_told = False
+        try:
+            async with aclosing(self._one_call(body, call)) as stream:
+                async for delta in stream:
+                    if delta.generated and not is_told:
+                        self._breaker.succeeded()
+                        is_told = True
+                    yield delta
+        except (Busy, LLMRejected):
+            self._breaker.succeeded()  # it answers, if not to this
+            is_told = True
+            raise
+        except (LLMUnavailable, LLMInterrupted):
+            self._breaker.failed()
+            is_told = True
+            raise
+        finally:
+            if not is_told:
+                self._breaker.untold()
 
     async def _one_call(self, body: Mapping[str, Any], call: _Call) -> AsyncGenerator[Delta, None]:
         finish_reason = ""
