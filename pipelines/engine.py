@@ -18,9 +18,10 @@ from typing import Any
 from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.llms import LLM, ChatMessage, ChatResponse
 
-from knowledge.errors import DatabaseUnavailable, GakjuError, LLMInterrupted, MemoryUnavailable
+from knowledge.errors import DatabaseUnavailable, GakjuError, LLMInterrupted, LLMRejected, MemoryUnavailable
 from knowledge.lexemes import Analyzer
 from knowledge.search import Found as FoundPassages
+from knowledge.types import Evidence
 from pipelines.chat_memory import RedisMemory, new_turn, to_messages
 from pipelines.citations import CitationStream, make_citations
 from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
@@ -30,6 +31,7 @@ from pipelines.prompt import NO_ANSWER, answer_language, build_messages, is_refu
 from pipelines.quote import QuoteLLM
 from pipelines.retriever import EvidenceRetriever, to_node
 from pipelines.rewrite import SearchQuery, rewrite
+from pipelines.sampling import Sampling
 from pipelines.tokens import estimate_tokens
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,9 @@ class FootnoteChatEngine(BaseChatEngine):
         sessions: SessionMemory | None,
         session_id: str,
         history_turns: int = 6,
+        sampling: Sampling | None = None,
     ) -> None:
+        self._sampling = (sampling or Sampling()).to_arguments(max_tokens=llm.metadata.num_output)
         self._retriever = retriever
         self._llm = llm
         self._analyzer = analyzer
@@ -178,7 +182,7 @@ class _Run:
             self._update(answer=sentence, refused=True)
             yield Token(sentence)
         else:
-            async with aclosing(self._answer(self._prompt(query, history))) as tokens:
+            async with aclosing(self._answer(query, history)) as tokens:
                 async for token in tokens:
                     yield token
         await self._complete()
@@ -211,12 +215,12 @@ class _Run:
                 f"The search did not end within {SEARCH_LIMIT_S} s.", hint="Check that PostgreSQL is not overloaded."
             ) from exc
 
-    def _prompt(self, query: SearchQuery, history: Sequence[Turn]) -> list[ChatMessage]:
+    def _prompt(self, query: SearchQuery, history: Sequence[Turn], evidence: Sequence[Evidence]) -> list[ChatMessage]:
         """Messages for the model, with as much of the history as its context window holds; the oldest goes first."""
         metadata = self._engine._llm.metadata
         for kept in range(len(history), -1, -1):
             earlier = to_messages(list(history[len(history) - kept :]))
-            messages = build_messages(self.turn.question, query.text, self.turn.retrieved, earlier)
+            messages = build_messages(self.turn.question, query.text, evidence, earlier)
             tokens = sum(estimate_tokens(message.content or "") for message in messages)
             if kept == 0 or tokens + max(metadata.num_output, 0) <= metadata.context_window:
                 break
@@ -224,10 +228,27 @@ class _Run:
             self.notice = self.notice or "history_cut"
         return messages
 
-    async def _answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Token, None]:
-        citations = self._citations = CitationStream(self.turn.retrieved)
+    async def _answer(self, query: SearchQuery, history: Sequence[Turn]) -> AsyncGenerator[Token, None]:
+        """Our count of tokens is an estimate: where the model says that it was too much, half of it is tried once."""
+        evidence = self.turn.retrieved
+        try:
+            async with aclosing(self._stream(self._prompt(query, history, evidence), evidence)) as tokens:
+                async for token in tokens:
+                    yield token
+            return
+        except LLMRejected as exc:
+            if exc.reason != "context_length" or len(evidence) + len(history) < 2:
+                raise
+        self.notice = "context_cut"
+        evidence, history = evidence[: (len(evidence) + 1) // 2], history[(len(history) + 1) // 2 :]
+        async with aclosing(self._stream(self._prompt(query, history, evidence), evidence)) as tokens:
+            async for token in tokens:
+                yield token
+
+    async def _stream(self, messages: list[ChatMessage], evidence: Sequence[Evidence]) -> AsyncGenerator[Token, None]:
+        citations = self._citations = CitationStream(evidence)
         response: ChatResponse | None = None
-        stream = await self._engine._llm.astream_chat(messages)
+        stream = await self._engine._llm.astream_chat(messages, **self._engine._sampling)
         async with aclosing(stream):  # type: ignore[type-var]
             async for response in stream:
                 text = citations.feed(response.delta or "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from pipelines.gate import Gate
 from pipelines.llm import VllmChat
 from pipelines.memory import SessionMemory
 from pipelines.retriever import EvidenceRetriever
+from pipelines.sampling import Sampling
 
 _HEALTH_TIMEOUT_S = 0.6
 
@@ -74,9 +75,17 @@ class ChatService:
         self._where = {**self._where, "embedding": embedding}
 
     async def turn(
-        self, message: str, *, session_id: str = "", owner: str = "", request_id: str = ""
+        self,
+        message: str,
+        *,
+        session_id: str = "",
+        owner: str = "",
+        request_id: str = "",
+        options: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """The events of one turn; `session_id` "" starts a session. What goes wrong comes as `Failed`.
+
+        `options`: how the model writes, as pipelines/sampling.py offers it.
 
         Closing the generator stops the answer; what was streamed is kept as interrupted.
         """
@@ -84,12 +93,19 @@ class ChatService:
         parts = self._parts
         try:
             question = self._checked(message)
+            sampling = Sampling.checked(options or {})
             session_id, sessions = await self._session(session_id, owner)
         except GakjuError as exc:
             yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable)
             return
         engine = FootnoteChatEngine(
-            parts.retriever, parts.llm, parts.analyzer, parts.gate, sessions=sessions, session_id=session_id
+            parts.retriever,
+            parts.llm,
+            parts.analyzer,
+            parts.gate,
+            sessions=sessions,
+            session_id=session_id,
+            sampling=sampling,
         )
         last: Turn | None = None
         try:

@@ -14,7 +14,7 @@ from knowledge.errors import SessionNotFound
 from pipelines.events import Done, Failed, Found, Searching, Started, Token
 from pipelines.memory import SessionMemory, connect
 from pipelines.prompt import NO_ANSWER
-from tests.fakes.vllm import FakeVllm, Reply, Status
+from tests.fakes.vllm import TOO_LONG, FakeVllm, Reply, Status
 from tests.pipelines.conftest import FREIGHT, FX, llm_at
 
 QUESTION = "환율이 떨어지면 옥수수 가격이 어떻게 바뀔까?"
@@ -292,3 +292,60 @@ async def test_cancelling_at_any_moment_leaves_no_turn_pending(make_service):
             await asyncio.sleep(0.1)
     assert turns and {turn.status for turn in turns} <= {"interrupted", "complete"}
     assert {turn.error for turn in turns} <= {"stopped", ""}  # marked by us, not by a lease that ran out
+
+
+async def test_what_the_model_cannot_take_is_halved_once_and_said(make_service):
+    with FakeVllm() as fake:
+        fake.script(Status(400, TOO_LONG), Reply("내려갑니다 [1]. 오릅니다 [3]."))
+        service = make_service(llm=llm_at(fake.base_url))
+        done = (await collect(service, QUESTION))[-1]
+        assert done.notice == "context_cut" and done.turn.status == "complete"
+        first, second = ("".join(m["content"] for m in body["messages"]) for body in fake.requests)
+        assert "[3]" in first and "[3]" not in second and "[2]" in second
+        assert [citation.n for citation in done.turn.citations] == [1]
+        assert done.turn.dropped_citations == 1, "a passage that it was not given cannot be cited"
+        assert len(done.turn.retrieved) == 3
+
+
+async def test_what_stays_too_long_is_refused_after_the_second_try(make_service):
+    with FakeVllm() as fake:
+        fake.always(Status(400, TOO_LONG))
+        failed = (await collect(make_service(llm=llm_at(fake.base_url)), QUESTION))[-1]
+        assert failed.code == "llm_rejected" and len(fake.requests) == 2
+
+
+async def test_a_request_may_set_how_the_model_writes_within_limits(make_service):
+    with FakeVllm() as fake:
+        service = make_service(llm=llm_at(fake.base_url))
+        options = {"temperature": 0.7, "top_p": 0.5, "max_tokens": 10_000, "seed": 7}
+        async with aclosing(service.turn(QUESTION, options=options)) as events:
+            assert [event async for event in events][-1].turn.status == "complete"
+        sent = fake.requests[-1]
+        assert {name: sent[name] for name in options} == {**options, "max_tokens": 64}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": 10**9},
+        {"chat_template": "{{ 7*7 }}"},
+        {"min_tokens": 1},
+        {"logprobs": True},
+        {"temperature": float("nan")},
+        {"temperature": -0.1},
+        {"temperature": "0.5"},
+        {"top_p": 0},
+        {"max_tokens": 0},
+        {"max_tokens": 1.5},
+        {"max_tokens": True},
+        {"seed": 2**40},
+    ],
+    ids=str,
+)
+async def test_other_options_are_refused_and_never_reach_the_model(make_service, options):
+    with FakeVllm() as fake:
+        service = make_service(llm=llm_at(fake.base_url))
+        async with aclosing(service.turn(QUESTION, options=options)) as events:
+            (failed,) = [event async for event in events]
+        assert failed.code == "invalid_message" and next(iter(options)) in failed.message
+        assert not fake.requests
