@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     # Where state lives. Unset = an embedded server under data_dir.
     database_url: DatabaseUrl = ""
     redis_url: RedisUrl = ""
+    redis_prefix: str = Field("gakju", pattern=r"^[\w.:-]{1,64}$")
     data_dir: Path = Path(".data")
 
     # Who answers. Unset base URL = quote mode; several URLs stand in for each other; unset model = the first one listed.

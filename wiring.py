@@ -226,7 +226,9 @@ def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
     if not url:
         running = index.servers.redis()
         url, where = running.url, running.where
-    sessions = SessionMemory(connect(url), ttl_s=settings.session_ttl_hours * 3600)
+    sessions = SessionMemory(
+        connect(url), ttl_s=settings.session_ttl_hours * 3600, prefix=settings.redis_prefix
+    )
     parts_of_index, embedding = search_parts(settings, index)
     model = (
         chat.connect(

@@ -6,6 +6,7 @@
     ├── DatabaseRefused        PostgreSQL answers with an error: rights, disk, limits
     ├── MemoryUnavailable      Redis/Valkey does not answer
     ├── EmbeddingUnavailable   the embedding endpoint does not answer or answers nonsense
+    ├── RerankUnavailable      the rerank endpoint does not; a search goes on without it and says so
     ├── ServerStartFailed      an embedded server does not start
     ├── ReadFailed             one document cannot be read (encrypted, damaged, no text, …)
     ├── LLMError
@@ -13,6 +14,8 @@
     │   ├── LLMRejected        the server refused the request (context too long, wrong key, unknown model)
     │   └── LLMInterrupted     the stream broke after it began; what came is kept
     ├── InvalidMessage         empty, too long or not text
+    ├── InvalidFilter          a filter that is not offered, or a value that it cannot have
+    ├── SessionBusy            another question of the session is being answered
     └── SessionNotFound        unknown session id, or someone else's
 
 `str(error)` says what failed, on what; `hint` says what to do. Both are safe to show: no secrets, no stack.
@@ -59,6 +62,11 @@ class MemoryUnavailable(GakjuError):
 
 class EmbeddingUnavailable(GakjuError):
     code = "embedding_unavailable"
+    retryable = True
+
+
+class RerankUnavailable(GakjuError):
+    code = "rerank_unavailable"
     retryable = True
 
 
@@ -112,6 +120,21 @@ class InvalidMessage(GakjuError):
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class InvalidFilter(GakjuError):
+    code = "invalid_filter"
+
+
+class SessionBusy(GakjuError):
+    """`running`: the question that is being answered."""
+
+    code = "session_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", running: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.running = running
 
 
 class SessionNotFound(GakjuError):

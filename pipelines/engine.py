@@ -18,7 +18,14 @@ from typing import Any
 from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.llms import LLM, ChatMessage, ChatResponse
 
-from knowledge.errors import DatabaseUnavailable, GakjuError, LLMInterrupted, LLMRejected, MemoryUnavailable
+from knowledge.errors import (
+    DatabaseUnavailable,
+    GakjuError,
+    LLMInterrupted,
+    LLMRejected,
+    MemoryUnavailable,
+    SessionBusy,
+)
 from knowledge.lexemes import Analyzer
 from knowledge.search import Found as FoundPassages
 from knowledge.types import Evidence
@@ -37,10 +44,15 @@ from pipelines.tokens import estimate_tokens
 log = logging.getLogger(__name__)
 
 SEARCH_LIMIT_S = 10
+WAIT_S = 3.0  # for the turn before: someone who stops an answer and asks anew must not be refused
+_ASK_AGAIN_S = 0.2
 
 
 class FootnoteChatEngine(BaseChatEngine):
-    """Answers within one session. `sessions`: None keeps no history (Redis is away), which `Done.notice` then says."""
+    """Answers within one session. `sessions`: None keeps no history (Redis is away), which `Done.notice` then says.
+
+    `wait_s`: how long a question waits for the answer to the one before, after which it is refused as `session_busy`.
+    """
 
     def __init__(
         self,
@@ -53,7 +65,9 @@ class FootnoteChatEngine(BaseChatEngine):
         session_id: str,
         history_turns: int = 6,
         sampling: Sampling | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
+        self._wait_s = wait_s
         self._sampling = (sampling or Sampling()).to_arguments(max_tokens=llm.metadata.num_output)
         self._retriever = retriever
         self._llm = llm
@@ -193,18 +207,37 @@ class _Run:
             self.notice = "history_off"
             return []
         try:
-            history = await asyncio.to_thread(
-                self._sessions.turns, self.turn.session_id, last=self._engine._history_turns
-            )
-            self._stored = True  # from here on it may be there, so its end must be written
-            self._beginning = asyncio.ensure_future(asyncio.to_thread(self._sessions.begin, self.turn))
-            await asyncio.shield(self._beginning)
+            await self._take_turn(self._sessions)
         except MemoryUnavailable:
             self._stored = False
             self.notice = "history_off"
             return []
         self._lease = asyncio.create_task(self._keep_alive(self._sessions))
-        return history
+        try:
+            return await asyncio.to_thread(
+                self._sessions.turns, self.turn.session_id, last=self._engine._history_turns, before=self.turn.turn_id
+            )
+        except MemoryUnavailable:
+            self.notice = "history_off"
+            return []
+
+    async def _take_turn(self, sessions: SessionMemory) -> None:
+        """One turn of a session runs at a time: wait a while for the one before.
+
+        Raises:
+            SessionBusy: it still runs.
+        """
+        until = time.monotonic() + self._engine._wait_s
+        while True:
+            self._stored = True  # from here on it may be there, so its end must be written
+            self._beginning = asyncio.ensure_future(asyncio.to_thread(sessions.begin, self.turn))
+            try:
+                return await asyncio.shield(self._beginning)
+            except SessionBusy:
+                self._stored, self._beginning = False, None
+                if time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _search(self, query: SearchQuery) -> FoundPassages:
         try:
@@ -317,6 +350,8 @@ class _Run:
         """One task, shielded as a whole: a cancelled turn must still be stored as ended."""
         if self._beginning is not None:
             await asyncio.wait({self._beginning})  # its end must not come before its beginning
+            if isinstance(self._beginning.exception(), SessionBusy):
+                return  # it never began
         await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
 
     async def _keep_alive(self, sessions: SessionMemory) -> None:

@@ -1,22 +1,14 @@
-"""Conversations in Redis (or Valkey): a session belongs to an owner and holds turns; a turn is written in one transaction.
+"""The turns of conversations in Redis (or Valkey); a turn is written in one transaction.
 
-Keys of a session share a hash tag, so that they live on one node of a cluster:
-    gakju:{id}:session   hash   owner, created, updated, version
-    gakju:{id}:order     list   turn ids, oldest first
-    gakju:{id}:turns     hash   turn id → the turn as JSON
-    gakju:{id}:running:T string lease of turn T while a process works on it
 `begin` writes a turn as pending, `finish` writes how it ended; each is one MULTI under a WATCH of the session, so a turn
-is there wholly or not at all. A pending turn without a lease was left by a process that died: it reads as interrupted.
+is there wholly or not at all, and one turn of a session runs at a time. A pending turn without a lease was left by a
+process that died: it reads as interrupted. The keys are those of pipelines/memory_directory.py.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,14 +16,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from knowledge.errors import MemoryUnavailable, SessionNotFound
+from knowledge.errors import SessionBusy
 from pipelines.events import Turn
+from pipelines.memory_directory import SessionDirectory, reachable, slice_before, title_of
 
 LEASE_S = 20
-_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
-_UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
-_REFUSED = (redis.ResponseError,)  # out of memory, read-only replica, still loading
-_MAX_RACES = 20
 
 
 def connect(url: str, *, timeout_s: float = 2.0) -> redis.Redis:
@@ -46,50 +35,20 @@ def connect(url: str, *, timeout_s: float = 2.0) -> redis.Redis:
     )
 
 
-class SessionMemory:
-    """All sessions. `ttl_s`: a session expires that long after its last turn. Safe from several threads."""
+class SessionMemory(SessionDirectory):
+    """All sessions and their turns."""
 
-    def __init__(self, client: redis.Redis, *, ttl_s: float) -> None:
-        self._redis: Any = client  # redis-py's stubs mix its sync and async answers
-        self._ttl_s = int(ttl_s)
-
-    def create(self, owner: str) -> str:
-        """A new session's id: 192 random bits, so it cannot be guessed."""
-        session_id = secrets.token_urlsafe(24)
-        now = repr(time.time())
-        with _reachable():
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.hset(
-                _key(session_id, "session"), mapping={"owner": owner, "created": now, "updated": now, "version": 0}
-            )
-            pipe.expire(_key(session_id, "session"), self._ttl_s)
-            pipe.execute()
-        return session_id
-
-    def check(self, session_id: str, owner: str) -> None:
-        """Raises:
-        SessionNotFound: unknown, expired, or someone else's; the three are not told apart.
-        MemoryUnavailable: Redis does not answer.
-        """
-        with _reachable():
-            found = (
-                self._redis.hget(_key(session_id, "session"), "owner") if _SESSION_ID.fullmatch(session_id) else None
-            )
-        if found is None or not secrets.compare_digest(found.encode(), owner.encode()):
-            raise SessionNotFound(
-                "There is no conversation with this session id.", hint='Start a new one with an empty session_id ("").'
-            )
-
-    def turns(self, session_id: str, *, last: int | None = None) -> list[Turn]:
-        """Turns oldest first, all or the `last` ones. Call `check` first."""
-        with _reachable():
-            ids = self._redis.lrange(_key(session_id, "order"), -last if last else 0, -1)
+    def turns(self, session_id: str, *, last: int | None = None, before: str | None = None) -> list[Turn]:
+        """Turns oldest first: all, or the `last` ones, of those before the turn with id `before`. Call `check` first."""
+        with reachable():
+            ids = self._redis.lrange(self._key(session_id, "order"), -last if last and not before else 0, -1)
+            ids = slice_before(ids, last=last, before=before)
             if not ids:
                 return []
             pipe = self._redis.pipeline(transaction=True)
-            pipe.hmget(_key(session_id, "turns"), ids)
+            pipe.hmget(self._key(session_id, "turns"), ids)
             for turn_id in ids:
-                pipe.exists(_lease(session_id, turn_id))
+                pipe.exists(self._lease(session_id, turn_id))
             stored, *alive = pipe.execute()
         turns = [Turn.from_dict(json.loads(text)) for text in stored if text]
         running = {turn_id for turn_id, lives in zip(ids, alive, strict=True) if lives}
@@ -104,18 +63,33 @@ class SessionMemory:
         """Store a pending turn at the end of its session and take its lease.
 
         Raises:
+            SessionBusy: another turn of the session is being answered.
             SessionNotFound: the session expired or was deleted.
             MemoryUnavailable: nothing was stored.
         """
+        session, order = self._key(turn.session_id, "session"), self._key(turn.session_id, "order")
+
+        def is_free(pipe: Any) -> bool:
+            running = pipe.hget(session, "running")
+            if running and running != turn.turn_id and pipe.exists(self._lease(turn.session_id, running)):
+                stored = pipe.hget(self._key(turn.session_id, "turns"), running)
+                raise SessionBusy(
+                    "An earlier question of this conversation is still being answered.",
+                    hint="Wait for its answer or stop it, then ask again.",
+                    running=json.loads(stored)["question"] if stored else "",
+                )
+            return True
 
         def write(pipe: Any) -> None:
             # Only once in the order, even if the reply to a first try was lost on the way and this is the second.
-            pipe.lrem(_key(turn.session_id, "order"), 0, turn.turn_id)
-            pipe.rpush(_key(turn.session_id, "order"), turn.turn_id)
-            pipe.hset(_key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
-            pipe.set(_lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
+            pipe.lrem(order, 0, turn.turn_id)
+            pipe.rpush(order, turn.turn_id)
+            pipe.hset(session, "running", turn.turn_id)
+            pipe.hsetnx(session, "title", title_of(turn.question))
+            pipe.hset(self._key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
+            pipe.set(self._lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
 
-        self._transact(turn.session_id, write)
+        self._transact(turn.session_id, write, only_if=is_free)
 
     def keep_alive(self, turn: Turn) -> None:
         """Renew the lease of a running turn and store what it has so far; call it every LEASE_S / 3 seconds.
@@ -124,12 +98,12 @@ class SessionMemory:
         """
 
         def still_pending(pipe: Any) -> bool:
-            stored = pipe.hget(_key(turn.session_id, "turns"), turn.turn_id)
+            stored = pipe.hget(self._key(turn.session_id, "turns"), turn.turn_id)
             return stored is not None and json.loads(stored)["status"] == "pending"
 
         def write(pipe: Any) -> None:
-            pipe.hset(_key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
-            pipe.set(_lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
+            pipe.hset(self._key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
+            pipe.set(self._lease(turn.session_id, turn.turn_id), 1, ex=LEASE_S)
 
         self._transact(turn.session_id, write, only_if=still_pending)
 
@@ -137,8 +111,8 @@ class SessionMemory:
         """Store how the turn ended and give its lease back. Raises as `begin`."""
 
         def write(pipe: Any) -> None:
-            pipe.hset(_key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
-            pipe.delete(_lease(turn.session_id, turn.turn_id))
+            pipe.hset(self._key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
+            pipe.delete(self._lease(turn.session_id, turn.turn_id))
 
         self._transact(turn.session_id, write)
 
@@ -146,78 +120,16 @@ class SessionMemory:
         """Put `turns` in place of all turns of the session, in one transaction."""
 
         def write(pipe: Any) -> None:
-            pipe.delete(_key(session_id, "order"), _key(session_id, "turns"))
+            pipe.delete(self._key(session_id, "order"), self._key(session_id, "turns"))
             for turn in turns:
-                pipe.rpush(_key(session_id, "order"), turn.turn_id)
-                pipe.hset(_key(session_id, "turns"), turn.turn_id, _dump(turn))
+                pipe.rpush(self._key(session_id, "order"), turn.turn_id)
+                pipe.hset(self._key(session_id, "turns"), turn.turn_id, _dump(turn))
 
         self._transact(session_id, write)
 
-    def ping(self) -> None:
-        """One round trip.
-
-        Raises:
-            MemoryUnavailable: Redis does not answer.
-        """
-        with _reachable():
-            self._redis.ping()
-
-    def close(self) -> None:
-        self._redis.close()
-
-    def _transact(
-        self, session_id: str, write: Callable[[Any], None], *, only_if: Callable[[Any], bool] = lambda _: True
-    ) -> None:
-        """Run `write` in a MULTI that fails and repeats if another process changed the session meanwhile.
-
-        `only_if` is asked under the WATCH; where it says no, nothing is written.
-        """
-        session = _key(session_id, "session")
-        with _reachable(), self._redis.pipeline(transaction=True) as pipe:
-            for _ in range(_MAX_RACES):
-                try:
-                    pipe.watch(session)
-                    if not pipe.exists(session):
-                        raise SessionNotFound(
-                            "This conversation has expired or was deleted.",
-                            hint='Start a new one with an empty session_id ("").',
-                        )
-                    if not only_if(pipe):
-                        return
-                    pipe.multi()
-                    write(pipe)
-                    pipe.hincrby(session, "version", 1)
-                    pipe.hset(session, "updated", repr(time.time()))
-                    for part in ("session", "order", "turns"):
-                        pipe.expire(_key(session_id, part), self._ttl_s)
-                    pipe.execute()
-                    return
-                except redis.WatchError:
-                    continue
-        raise MemoryUnavailable(
-            f"Session {session_id[:6]}… is being changed by too many requests.", hint="Try again in a moment."
-        )
-
-
-def _key(session_id: str, part: str) -> str:
-    return f"gakju:{{{session_id}}}:{part}"
-
-
-def _lease(session_id: str, turn_id: str) -> str:
-    return _key(session_id, f"running:{turn_id}")
+    def _lease(self, session_id: str, turn_id: str) -> str:
+        return self._key(session_id, f"running:{turn_id}")
 
 
 def _dump(turn: Turn) -> str:
     return json.dumps(turn.to_dict(), ensure_ascii=False)
-
-
-@contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except (*_UNREACHABLE, *_REFUSED) as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise MemoryUnavailable(
-            f"The conversation memory (Redis) does not answer: {reason}",
-            hint="Check that it runs and REDIS_URL is right.",
-        ) from exc

@@ -19,11 +19,12 @@ from knowledge.errors import GakjuError, InvalidMessage, MemoryUnavailable
 from knowledge.lexemes import Analyzer
 from knowledge.store import IndexStore
 from pipelines.chatlog import ChatLog
-from pipelines.engine import FootnoteChatEngine
+from pipelines.engine import WAIT_S, FootnoteChatEngine
 from pipelines.events import Done, Event, Failed, Turn
 from pipelines.gate import Gate
 from pipelines.llm import VllmChat
 from pipelines.memory import SessionMemory
+from pipelines.memory_directory import Session
 from pipelines.retriever import EvidenceRetriever
 from pipelines.sampling import Sampling
 
@@ -82,10 +83,12 @@ class ChatService:
         owner: str = "",
         request_id: str = "",
         options: Mapping[str, Any] | None = None,
+        wait_s: float = WAIT_S,
     ) -> AsyncGenerator[Event, None]:
         """The events of one turn; `session_id` "" starts a session. What goes wrong comes as `Failed`.
 
-        `options`: how the model writes, as pipelines/sampling.py offers it.
+        `options`: how the model writes, as pipelines/sampling.py offers it. `wait_s`: for the session's turn before, if it
+        still runs.
 
         Closing the generator stops the answer; what was streamed is kept as interrupted.
         """
@@ -106,6 +109,7 @@ class ChatService:
             sessions=sessions,
             session_id=session_id,
             sampling=sampling,
+            wait_s=wait_s,
         )
         last: Turn | None = None
         try:
@@ -122,15 +126,33 @@ class ChatService:
     async def new_session(self, *, owner: str) -> str:
         return await asyncio.to_thread(self._parts.sessions.create, owner)
 
-    async def history(self, session_id: str, *, owner: str, last: int | None = None) -> list[Turn]:
-        """Turns oldest first: all, or the `last` ones.
+    async def sessions(self, *, owner: str, limit: int = 50, before: float | None = None) -> list[Session]:
+        """The owner's conversations, the latest first; `before`: those last changed before that moment."""
+        return await asyncio.to_thread(self._parts.sessions.sessions, owner, limit=limit, before=before)
+
+    async def rename_session(self, session_id: str, title: str, *, owner: str) -> Session:
+        """Raises: SessionNotFound, MemoryUnavailable; InvalidMessage for a title that is no text."""
+        return await asyncio.to_thread(self._parts.sessions.rename, session_id, owner, self._checked(title))
+
+    async def delete_session(self, session_id: str, *, owner: str) -> None:
+        """It can be brought back for a minute. Raises: SessionNotFound, MemoryUnavailable."""
+        await asyncio.to_thread(self._parts.sessions.delete, session_id, owner)
+
+    async def restore_session(self, session_id: str, *, owner: str) -> Session:
+        """Raises: SessionNotFound: it was not deleted just now. MemoryUnavailable."""
+        return await asyncio.to_thread(self._parts.sessions.restore, session_id, owner)
+
+    async def history(
+        self, session_id: str, *, owner: str, last: int | None = None, before: str | None = None
+    ) -> list[Turn]:
+        """Turns oldest first: all, or the `last` ones; `before`: of those before the turn with this id.
 
         Raises:
             SessionNotFound: unknown, expired or another owner's.
             MemoryUnavailable: Redis does not answer.
         """
         await asyncio.to_thread(self._parts.sessions.check, session_id, owner)
-        return await asyncio.to_thread(self._parts.sessions.turns, session_id, last=last)
+        return await asyncio.to_thread(self._parts.sessions.turns, session_id, last=last, before=before)
 
     async def about(self) -> About:
         """Raises:

@@ -135,6 +135,10 @@ _KOREAN_ERRORS: dict[str, tuple[str, str]] = {
     "invalid_message.empty": ("질문이 비어 있습니다.", "궁금한 내용을 입력해 주세요."),
     "invalid_message.too_long": ("질문이 너무 깁니다.", "짧게 줄여서 다시 보내 주세요."),
     "session_not_found": ("그 대화를 찾을 수 없습니다.", "session_id를 비워 새 대화를 시작해 주세요."),
+    "session_busy": (
+        "이 대화의 앞 질문에 아직 답하고 있습니다.",
+        "답이 끝나기를 기다리거나 멈춘 뒤 다시 물어봐 주세요.",
+    ),
     "database_unavailable": ("문서 데이터베이스가 응답하지 않습니다.", "잠시 뒤 다시 시도해 주세요."),
     "database_error": (
         "데이터베이스가 요청을 거부했습니다.",

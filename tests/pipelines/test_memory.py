@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 from llama_index.core.llms import ChatMessage
 
-from knowledge.errors import MemoryUnavailable, SessionNotFound
+from knowledge.errors import MemoryUnavailable, SessionBusy, SessionNotFound
 from pipelines.chat_memory import RedisMemory, new_turn, to_messages
 from pipelines.memory import SessionMemory, connect
 
@@ -62,7 +63,12 @@ def test_parallel_turns_are_neither_lost_nor_reordered(sessions):
     def talk(name: int) -> None:
         for n in range(10):
             turn = new_turn(session_id, f"{name}-{n}")
-            sessions.begin(turn)
+            while True:
+                try:
+                    sessions.begin(turn)
+                    break
+                except SessionBusy:
+                    time.sleep(0.001)
             sessions.finish(replace(turn, answer="답", status="complete"))
 
     threads = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
@@ -169,3 +175,121 @@ def test_a_turn_begun_twice_stands_once(sessions):
     sessions.begin(turn)
     sessions.begin(turn)
     assert [item.turn_id for item in sessions.turns(session_id)] == [turn.turn_id]
+
+
+def test_one_turn_of_a_session_runs_at_a_time(sessions, servers):
+    session_id = sessions.create("me")
+    first, second = new_turn(session_id, "먼저"), new_turn(session_id, "나중")
+    sessions.begin(first)
+    with pytest.raises(SessionBusy) as caught:
+        sessions.begin(second)
+    assert caught.value.running == "먼저"
+    assert [turn.question for turn in sessions.turns(session_id)] == ["먼저"]
+    sessions.finish(replace(first, status="complete", answer="답"))
+    sessions.begin(second)
+    connect(servers.redis().url).delete(f"gakju:{{{session_id}}}:running:{second.turn_id}")  # its process died
+    sessions.begin(new_turn(session_id, "다음"))
+    assert [turn.status for turn in sessions.turns(session_id)] == ["complete", "interrupted", "pending"]
+
+
+def test_of_many_that_ask_at_once_one_is_answered(sessions):
+    session_id = sessions.create("me")
+    outcomes: list[str] = []
+
+    def ask(name: int) -> None:
+        try:
+            sessions.begin(new_turn(session_id, str(name)))
+            outcomes.append("began")
+        except SessionBusy:
+            outcomes.append("busy")
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["began"] + ["busy"] * 15
+    assert len(sessions.turns(session_id)) == 1
+
+
+def test_turns_are_read_page_by_page(sessions):
+    session_id = sessions.create("me")
+    for n in range(7):
+        turn = new_turn(session_id, str(n))
+        sessions.begin(turn)
+        sessions.finish(replace(turn, status="complete", answer="답"))
+    latest = sessions.turns(session_id, last=3)
+    earlier = sessions.turns(session_id, last=3, before=latest[0].turn_id)
+    first = sessions.turns(session_id, last=3, before=earlier[0].turn_id)
+    assert [[turn.question for turn in page] for page in (first, earlier, latest)] == [["0"], list("123"), list("456")]
+    assert sessions.turns(session_id, before="unknown") == []
+
+
+def test_an_owner_finds_sessions_by_their_last_change(sessions):
+    owner = f"me-{time.time()}"
+    first, second, empty = (sessions.create(owner) for _ in range(3))
+    for session_id in (first, second, first):
+        turn = new_turn(session_id, f"  {session_id}의\n질문 " + "길게 " * 50)
+        sessions.begin(turn)
+        sessions.finish(replace(turn, status="complete", answer="답"))
+    listed = sessions.sessions(owner)
+    assert [item.id for item in listed] == [first, second], "the one without a turn is not a conversation yet"
+    assert listed[0].turns == 2 and listed[0].title.startswith(f"{first}의 질문") and len(listed[0].title) == 80
+    assert sessions.sessions(owner, limit=1) == listed[:1]
+    assert sessions.sessions(owner, before=listed[0].updated) == listed[1:]
+    assert sessions.sessions("someone else") == [] and sessions.sessions("") == []
+    assert empty not in {item.id for item in listed}
+
+
+def test_a_session_without_owner_is_in_no_list(sessions):
+    session_id = sessions.create("")
+    sessions.begin(new_turn(session_id, "질문"))
+    assert sessions.sessions("") == []
+    sessions.check(session_id, "")
+
+
+def test_a_renamed_session_keeps_its_name(sessions):
+    session_id = sessions.create("me")
+    turn = new_turn(session_id, "첫 질문")
+    sessions.begin(turn)
+    sessions.finish(replace(turn, status="complete", answer="답"))
+    assert sessions.session(session_id, "me").title == "첫 질문"
+    assert sessions.rename(session_id, "me", " 구매\n회의 ").title == "구매 회의"
+    sessions.begin(new_turn(session_id, "둘째 질문"))
+    assert sessions.session(session_id, "me").title == "구매 회의"
+    with pytest.raises(SessionNotFound):
+        sessions.rename(session_id, "someone else", "mine")
+
+
+def test_a_deleted_session_is_gone_and_can_be_brought_back_for_a_while(sessions, servers):
+    owner = f"me-{time.time()}"
+    session_id = sessions.create(owner)
+    turn = new_turn(session_id, "질문")
+    sessions.begin(turn)
+    with pytest.raises(SessionNotFound):
+        sessions.delete(session_id, "someone else")
+    sessions.delete(session_id, owner)
+    with pytest.raises(SessionNotFound):
+        sessions.check(session_id, owner)
+    with pytest.raises(SessionNotFound):
+        sessions.finish(replace(turn, status="complete", answer="답"))
+    assert sessions.sessions(owner) == []
+    client = connect(servers.redis().url)
+    assert all(0 < client.ttl(f"gakju:{{{session_id}}}:{part}") <= 60 for part in ("session", "order", "turns"))
+    with pytest.raises(SessionNotFound):
+        sessions.restore(session_id, "someone else")
+    assert sessions.restore(session_id, owner).id == session_id
+    assert [item.id for item in sessions.sessions(owner)] == [session_id]
+    assert client.ttl(f"gakju:{{{session_id}}}:turns") > 60
+    with pytest.raises(SessionNotFound):
+        sessions.restore(session_id, owner)
+
+
+def test_a_prefix_keeps_apart_who_shares_a_server(servers):
+    client = connect(servers.redis().url)
+    ours, theirs = (SessionMemory(client, ttl_s=60, prefix=prefix) for prefix in ("team-a", "team-b"))
+    session_id = ours.create("me")
+    ours.begin(new_turn(session_id, "질문"))
+    assert len(ours.sessions("me")) >= 1 and theirs.sessions("me") == []
+    with pytest.raises(SessionNotFound):
+        theirs.check(session_id, "me")

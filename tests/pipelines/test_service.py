@@ -349,3 +349,35 @@ async def test_other_options_are_refused_and_never_reach_the_model(make_service,
             (failed,) = [event async for event in events]
         assert failed.code == "invalid_message" and next(iter(options)) in failed.message
         assert not fake.requests
+
+
+async def test_a_question_waits_for_the_one_before_and_is_then_refused(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("내려갑니다 [1]. " * 8, delay_s=0.03))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = await service.new_session(owner="")
+        first = asyncio.create_task(collect(service, QUESTION, session_id=session_id))
+        assert await asyncio.to_thread(fake.wait_for_request)
+        (refused,) = await collect(service, "둘째 질문입니다 무엇인가요", session_id=session_id, wait_s=0)
+        assert (refused.code, refused.retryable) == ("session_busy", True)
+        waited = (await collect(service, QUESTION, session_id=session_id, wait_s=20))[-1]
+        assert (await first)[-1].turn.status == waited.turn.status == "complete"
+        turns = await service.history(session_id, owner="")
+        assert [turn.status for turn in turns] == ["complete", "complete"], "the refused one was not stored"
+
+
+async def test_sessions_are_listed_renamed_deleted_and_brought_back(make_service):
+    service = make_service()
+    session_id = await service.new_session(owner="anna")
+    await collect(service, QUESTION, session_id=session_id, owner="anna")
+    assert [(item.id, item.title) for item in await service.sessions(owner="anna")] == [(session_id, QUESTION)]
+    assert (await service.rename_session(session_id, "옥수수", owner="anna")).title == "옥수수"
+    await service.delete_session(session_id, owner="anna")
+    with pytest.raises(SessionNotFound):
+        await service.history(session_id, owner="anna")
+    assert (await service.restore_session(session_id, owner="anna")).title == "옥수수"
+    (turn,) = await service.history(session_id, owner="anna")
+    assert await service.history(session_id, owner="anna", before=turn.turn_id) == []
+    for call in (service.rename_session(session_id, "x", owner="ben"), service.delete_session(session_id, owner="ben")):
+        with pytest.raises(SessionNotFound):
+            await call
