@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from knowledge.errors import SessionBusy
 from pipelines.events import Turn
-from pipelines.memory_directory import SessionDirectory, reachable, slice_before, title_of
+from pipelines.memory_directory import SessionDirectory, slice_before, title_of
 
 LEASE_S = 20
 
@@ -40,7 +40,7 @@ class SessionMemory(SessionDirectory):
 
     def turns(self, session_id: str, *, last: int | None = None, before: str | None = None) -> list[Turn]:
         """Turns oldest first: all, or the `last` ones, of those before the turn with id `before`. Call `check` first."""
-        with reachable():
+        with self._reachable():
             ids = self._redis.lrange(self._key(session_id, "order"), -last if last and not before else 0, -1)
             ids = slice_before(ids, last=last, before=before)
             if not ids:

@@ -23,7 +23,8 @@ from typing import Any
 
 import redis
 
-from knowledge.errors import MemoryUnavailable, SessionNotFound
+from knowledge.errors import GakjuError, MemoryUnavailable, SessionNotFound
+from pipelines.breaker import Breaker
 
 PREFIX = "gakju"
 UNDO_S = 60  # a deleted session can be brought back for that long
@@ -57,13 +58,14 @@ class SessionDirectory:
         self._redis: Any = client  # redis-py's stubs mix its sync and async answers
         self._ttl_s = int(ttl_s)
         self._prefix = prefix
+        self._breaker = Breaker(failures=1)
 
     def create(self, owner: str, *, persona: str = "") -> str:
         """A new session's id: 192 random bits, so it cannot be guessed."""
         session_id = secrets.token_urlsafe(24)
         now = time.time()
         facts = {"owner": owner, "created": repr(now), "updated": repr(now), "persona": persona, "version": 0}
-        with reachable():
+        with self._reachable():
             self._list(owner, session_id, now)
             pipe = self._redis.pipeline(transaction=True)
             pipe.hset(self._key(session_id, "session"), mapping=facts)
@@ -81,7 +83,7 @@ class SessionDirectory:
     def session(self, session_id: str, owner: str) -> Session:
         """Raises as `check`."""
         facts = self._facts(session_id, owner)
-        with reachable():
+        with self._reachable():
             return _session(session_id, facts, self._redis.llen(self._key(session_id, "order")))
 
     def sessions(self, owner: str, *, limit: int = 50, before: float | None = None) -> list[Session]:
@@ -97,7 +99,7 @@ class SessionDirectory:
         found: list[Session] = []
         name, skipped = self._owner_key(owner), 0
         highest: float | str = "+inf" if before is None else f"({before!r}"
-        with reachable():
+        with self._reachable():
             while len(found) < limit:
                 ids = self._redis.zrevrangebyscore(name, highest, "-inf", start=skipped, num=_LOOKED_AT)
                 if not ids:
@@ -134,7 +136,7 @@ class SessionDirectory:
             pipe.hset(self._key(session_id, "session"), "deleted", repr(time.time()))
 
         self._transact(session_id, write, ttl_s=UNDO_S)
-        with reachable():
+        with self._reachable():
             self._redis.zrem(self._owner_key(owner), session_id)
 
     def restore(self, session_id: str, owner: str) -> Session:
@@ -153,7 +155,7 @@ class SessionDirectory:
         Raises:
             MemoryUnavailable: Redis does not answer.
         """
-        with reachable():
+        with self._reachable():
             self._redis.ping()
 
     def close(self) -> None:
@@ -162,7 +164,7 @@ class SessionDirectory:
     def _facts(self, session_id: str, owner: str, *, deleted: bool = False) -> dict[str, str]:
         facts: dict[str, str] = {}
         if _SESSION_ID.fullmatch(session_id):
-            with reachable():
+            with self._reachable():
                 facts = self._redis.hgetall(self._key(session_id, "session"))
         is_theirs = secrets.compare_digest(facts.get("owner", "").encode(), owner.encode())
         if not facts or not is_theirs or ("deleted" in facts) != deleted:
@@ -184,7 +186,7 @@ class SessionDirectory:
         """
         session = self._key(session_id, "session")
         now = time.time()
-        with reachable(), self._redis.pipeline(transaction=True) as pipe:
+        with self._reachable(), self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_MAX_RACES):
                 try:
                     pipe.watch(session)
@@ -210,6 +212,34 @@ class SessionDirectory:
         raise MemoryUnavailable(
             f"Session {session_id[:6]}… is being changed by too many requests.", hint="Try again in a moment."
         )
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Redis' failures as ours. Of a server that did not answer a moment ago nothing is asked: each try costs seconds."""
+        if self._breaker.wait_s():
+            raise MemoryUnavailable(
+                "The conversation memory (Redis) did not answer a moment ago and is left alone for some seconds.",
+                hint="Check that it runs and REDIS_URL is right.",
+            )
+        try:
+            yield
+        except (*_UNREACHABLE, *_REFUSED) as exc:
+            if isinstance(exc, _UNREACHABLE):
+                self._breaker.failed()
+            else:
+                self._breaker.succeeded()
+            reason = (str(exc).splitlines() or [type(exc).__name__])[0]
+            raise MemoryUnavailable(
+                f"The conversation memory (Redis) does not answer: {reason}",
+                hint="Check that it runs and REDIS_URL is right.",
+            ) from exc
+        except GakjuError:
+            self._breaker.succeeded()  # it answered, and the answer was no
+            raise
+        except BaseException:
+            self._breaker.untold()
+            raise
+        self._breaker.succeeded()
 
     def _list(self, owner: str, session_id: str, now: float) -> None:
         if owner:
@@ -256,16 +286,3 @@ def slice_before(ids: Sequence[str], *, last: int | None, before: str | None) ->
     if before is not None:
         ids = ids[: ids.index(before)] if before in ids else []
     return list(ids[-last:] if last else ids)
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Redis' failures as ours."""
-    try:
-        yield
-    except (*_UNREACHABLE, *_REFUSED) as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise MemoryUnavailable(
-            f"The conversation memory (Redis) does not answer: {reason}",
-            hint="Check that it runs and REDIS_URL is right.",
-        ) from exc

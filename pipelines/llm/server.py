@@ -20,7 +20,7 @@ import httpx
 import openai
 
 from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
-from pipelines.llm.breaker import FAILURES, Breaker
+from pipelines.breaker import FAILURES, Breaker
 from pipelines.llm.failures import Busy, Failures, TransientUnavailable
 from pipelines.llm.frames import BadFrame, Delta, ErrorFrame, read_delta, read_frames
 from pipelines.llm.retry import MAX_CALLS, RetryBudget, backoff_s

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
+from pipelines.breaker import FAILURES, REST_S, Breaker
 from pipelines.llm import connect
-from pipelines.llm.breaker import FAILURES, REST_S, Breaker
 from settings import SettingsError, load_settings
 from tests.fakes.vllm import ENGINE_DEAD, FakeVllm, Reply, Status
 from tests.pipelines.test_llm import QUESTION, llm_at, read

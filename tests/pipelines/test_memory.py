@@ -110,6 +110,29 @@ def test_an_unreachable_server_is_said():
         memory.ping()
 
 
+def test_a_server_that_hangs_is_asked_once_and_then_left_alone_until_it_is_back(servers):
+    client = connect(servers.redis().url, timeout_s=0.3)
+    memory = SessionMemory(client, ttl_s=60)
+    session_id = memory.create("me")
+    client.client_pause(1500, all=True)
+    with pytest.raises(MemoryUnavailable, match=r"(?i)time"):
+        memory.check(session_id, "me")
+    for _ in range(20):
+        with pytest.raises(MemoryUnavailable, match="left alone"):
+            memory.check(session_id, "me")
+    for _ in range(100):
+        try:
+            memory.check(session_id, "me")
+            break
+        except MemoryUnavailable:
+            time.sleep(0.1)
+    else:
+        pytest.fail("it did not heal within 10 s")
+    with pytest.raises(SessionNotFound):
+        memory.check(session_id, "someone else")
+    memory.ping()
+
+
 def test_llamaindex_memory_reads_and_writes_turns(sessions):
     session_id = sessions.create("me")
     memory = RedisMemory(sessions, session_id)
