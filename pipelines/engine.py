@@ -29,10 +29,11 @@ from knowledge.errors import (
 from knowledge.lexemes import Analyzer
 from knowledge.search import Found as FoundPassages
 from knowledge.types import Evidence
-from pipelines.chat_memory import RedisMemory, new_turn, to_messages
+from pipelines.chat_memory import RedisMemory, new_turn
 from pipelines.citations import CitationStream, make_citations
 from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
 from pipelines.gate import Gate
+from pipelines.history import fit
 from pipelines.memory import LEASE_S, SessionMemory
 from pipelines.prompt import NO_ANSWER, answer_language, build_messages, is_refusal
 from pipelines.quote import QuoteLLM
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 SEARCH_LIMIT_S = 10
 WAIT_S = 3.0  # for the turn before: someone who stops an answer and asks anew must not be refused
 _ASK_AGAIN_S = 0.2
+_REMEMBERED_TURNS = 30  # the last six whole where they fit, the others in a line each
 
 
 class FootnoteChatEngine(BaseChatEngine):
@@ -184,7 +186,8 @@ class _Run:
         history = await self._begin()
         yield Started(self.turn.session_id, self.turn.turn_id)
         rewriter = None if isinstance(engine._llm, QuoteLLM) else engine._llm
-        query = await rewrite(self.turn.question, history, llm=rewriter, analyzer=engine._analyzer)
+        latest = history[-engine._history_turns :]
+        query = await rewrite(self.turn.question, latest, llm=rewriter, analyzer=engine._analyzer)
         self._update(search_query=query.text)
         yield Searching(query.text)
         found = await self._search(query)
@@ -215,7 +218,7 @@ class _Run:
         self._lease = asyncio.create_task(self._keep_alive(self._sessions))
         try:
             return await asyncio.to_thread(
-                self._sessions.turns, self.turn.session_id, last=self._engine._history_turns, before=self.turn.turn_id
+                self._sessions.turns, self.turn.session_id, last=_REMEMBERED_TURNS, before=self.turn.turn_id
             )
         except MemoryUnavailable:
             self.notice = "history_off"
@@ -249,17 +252,14 @@ class _Run:
             ) from exc
 
     def _prompt(self, query: SearchQuery, history: Sequence[Turn], evidence: Sequence[Evidence]) -> list[ChatMessage]:
-        """Messages for the model, with as much of the history as its context window holds; the oldest goes first."""
+        """Messages for the model, with as much of the history as its context window holds."""
         metadata = self._engine._llm.metadata
-        for kept in range(len(history), -1, -1):
-            earlier = to_messages(list(history[len(history) - kept :]))
-            messages = build_messages(self.turn.question, query.text, evidence, earlier)
-            tokens = sum(estimate_tokens(message.content or "") for message in messages)
-            if kept == 0 or tokens + max(metadata.num_output, 0) <= metadata.context_window:
-                break
-        if kept < len(history):
+        alone = build_messages(self.turn.question, query.text, evidence)
+        spent = sum(estimate_tokens(message.content or "") for message in alone) + max(metadata.num_output, 0)
+        earlier = fit(history, whole=self._engine._history_turns, room_tokens=metadata.context_window - spent)
+        if earlier.is_cut:
             self.notice = self.notice or "history_cut"
-        return messages
+        return build_messages(self.turn.question, query.text, evidence, earlier.messages, earlier=earlier.lines)
 
     async def _answer(self, query: SearchQuery, history: Sequence[Turn]) -> AsyncGenerator[Token, None]:
         """Our count of tokens is an estimate: where the model says that it was too much, half of it is tried once."""
