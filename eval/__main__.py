@@ -1,4 +1,4 @@
-"""The door to everything that measures: `python -m eval COMMAND …`; `python -m eval COMMAND --help` says more."""
+"""The door to everything that measures: `gakju eval COMMAND …` or `python -m eval COMMAND …`; --help after it says more."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+# Name of each command, its module in eval, and what it tells.
 COMMANDS = {
-    "retrieval": "how well the right passages are found",
-    "speed": "how fast parts are, against the part they cannot beat",
-    "start": "how long a start takes and how much memory the app holds",
-    "gold": "the questions that ship, over the documents that ship",
-    "fit_gate": "fit the gate that refuses",
+    "retrieval": ("retrieval", "how well the right passages are found"),
+    "new-set": ("own", "questions to your own documents, for `retrieval --set`"),
+    "speed": ("speed", "how fast parts are, against the part they cannot beat"),
+    "start": ("start", "how long a start takes and how much memory the app holds"),
+    "gold": ("gold", "the questions that ship, over the documents that ship"),
+    "checker": ("checker", "how well the claim checker tells true claims from false ones"),
+    "fit_gate": ("fit_gate", "fit the gate that refuses"),
 }
 
 
@@ -24,11 +27,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"eval: no command {command!r}.\n\n{_usage()}", file=sys.stderr)
         return 2
-    return int(import_module(f"eval.{command}").main(rest))
+    module, _ = COMMANDS[command]
+    try:
+        return int(import_module(f"eval.{module}").main(rest))
+    except KeyboardInterrupt:
+        print("\neval: stopped.", file=sys.stderr)
+        return 130
+    except Exception as exc:
+        sentence, code = _in_a_sentence(exc)
+        if not sentence:
+            raise
+        print(f"eval: {sentence}", file=sys.stderr)
+        return code
+
+
+def _in_a_sentence(exc: Exception) -> tuple[str, int]:
+    """What a user is told who can do something about it, and the exit code; nothing for a fault of the program."""
+    from eval.beir import SetError
+    from knowledge.errors import GakjuError
+    from settings import SettingsError
+
+    if isinstance(exc, SettingsError | SetError):
+        return str(exc), 2
+    if isinstance(exc, GakjuError):
+        return exc.sentence(), 3
+    if isinstance(exc, OSError) and exc.filename is not None:
+        return (
+            f"{exc.filename} cannot be used: {exc.strerror}. Is the path right, may it be written, is its disk full?",
+            3,
+        )
+    return "", 1
 
 
 def _usage() -> str:
-    lines = [f"    {name:10} {about}" for name, about in COMMANDS.items()]
+    lines = [f"    {name:10} {about}" for name, (_, about) in COMMANDS.items()]
     return "\n".join([str(__doc__), "", *lines])
 
 

@@ -106,7 +106,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval gold", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--verbose", action="store_true", help="show every question that went wrong")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:

@@ -71,7 +71,9 @@ def resident_mb(pid: int) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval start", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--cold", action="store_true", help="also measure a fresh clone (downloads a gigabyte)")
     arguments = parser.parse_args(argv)
     command = [sys.executable, "-m", "app", "run"]

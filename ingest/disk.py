@@ -103,6 +103,14 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+def exists(path: Path) -> bool:
+    """False also for a name that no disk can have: too long, or with a NUL."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _doubt(root: Path) -> str:
     """A disk that is not mounted leaves no folder, or an empty one."""
     try:

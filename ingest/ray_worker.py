@@ -42,6 +42,7 @@ class WorkerRecipe:
     embed_api_key: str = ""
     embed_query_prefix: str = ""
     embed_passage_prefix: str = ""
+    embed_dimensions: int = 0
 
     def __repr__(self) -> str:
         return f"WorkerRecipe({self.chunk_tokens} tokens, {self.embed_model or 'bundled'})"  # no key in a log
@@ -114,6 +115,7 @@ class FileWorker:
                 api_key=recipe.embed_api_key,
                 query_prefix=recipe.embed_query_prefix,
                 passage_prefix=recipe.embed_passage_prefix,
+                dimensions=recipe.embed_dimensions,
                 cache_dir=_cache_dir(),
             )
             analyzer = Analyzer()

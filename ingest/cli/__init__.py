@@ -7,6 +7,7 @@ needed does not answer.
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from typing import NoReturn
 
@@ -26,7 +27,11 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         """`gakju ingest PATH` was right once: say what it is now."""
         choice = _CHOICE.search(message)
         if choice:
-            message = f"{choice[2]!r} is no command. To put files into the index: gakju ingest add {choice[2]}"
+            near = difflib.get_close_matches(choice[2], commands.choices, n=1)
+            meant = f"Did you mean gakju ingest {near[0]}? " if near else ""
+            message = f"{choice[2]!r} is no command. {meant}To put files into the index: gakju ingest add {choice[2]}"
+        elif message.endswith(": COMMAND"):
+            message = f"name a command: {', '.join(commands.choices)}. `gakju ingest COMMAND --help` says more"
         refuse(message)
 
     parser.error = error  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.cli.options import add_command, add_selection, selection
 from ingest.cli.output import AWAY, WRONG_USE, complain, counted, say, say_json
 from ingest.cli.progress import face, tell_nothing, tell_result
-from ingest.cli.report import Report, one_line, print_failures, print_report
+from ingest.cli.report import Report, one_line, print_failures, print_nothing, print_report
 from ingest.cli.tools import opened
 from ingest.disk import absolute, gone_by_root, is_below
 from ingest.files import SourceFile, find_files
@@ -103,6 +103,8 @@ def _tell(report: Report, *, as_json: bool) -> int:
     if not as_json:
         return finish(report)
     print_failures(report)
+    if not (report.results or report.stopped):
+        print_nothing(report)
     say_json(report.to_dict())
     return _exit_code(report)
 

@@ -90,7 +90,9 @@ def named(states: Sequence[FileState], paths: Sequence[str], *, what: str, colle
         return list(states)
     found, unknown = matching(states, paths)
     for text in unknown:
-        complain(f"gakju ingest: no {what} of the collection {collection} is {shown(text)}.")
+        complain(
+            f"gakju ingest: no {what} of the collection {collection} is {shown(text)}. `gakju ingest status --json` lists them."
+        )
     return None if unknown else found
 
 
@@ -129,5 +131,7 @@ def _ray_address(text: str) -> str:
 
 def _collection(name: str) -> str:
     if not _COLLECTION.fullmatch(name):
-        raise argparse.ArgumentTypeError(f"{name!r}: 1 to 64 letters, digits, '.', '_' or '-'")
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no name of a collection: 1 to 64 letters, digits, '.', '_' or '-'"
+        )
     return name

@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
 
 def run(tools: Tools, arguments: argparse.Namespace) -> int:
     if bool(arguments.paths) == arguments.all:
-        complain("gakju ingest remove: name what to remove, or --all.")
+        complain("gakju ingest remove: name what to remove, or --all for the whole collection, and not both.")
         return WRONG_USE
     collection = arguments.collection or tools.collection
     known = known_files(tools.db, collection)

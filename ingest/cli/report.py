@@ -84,7 +84,7 @@ def print_report(report: Report) -> None:
     print_failures(report)
     if not report.results:
         if not report.stopped:
-            complain(f"Nothing to ingest in {names(map(str, report.given))}. {_formats()}")
+            print_nothing(report)
         _print_left_out(report)
         return
     say()
@@ -95,6 +95,16 @@ def print_report(report: Report) -> None:
     if not (report.missed or report.stopped) and all(result.outcome == "unchanged" for result in report.results):
         say("Nothing changed: all of it was already in the index.")
     print_gone(report.gone)
+
+
+def print_nothing(report: Report) -> None:
+    """Why there was nothing to ingest: what was named cannot be (told as failed), patterns left all out, or formats did."""
+    ignored = sum(item.reason == "ignored" for item in report.left_out)
+    if report.missed and not ignored and all(item.reason != "unsupported" for item in report.left_out):
+        complain("Nothing to ingest.")
+        return
+    why = f"{counted(ignored, 'file')} ignored by --include, --exclude or a .gakjuignore. " if ignored else ""
+    complain(f"Nothing to ingest in {names(map(str, report.given))}. {why}{_formats()}")
 
 
 def print_gone(count: int) -> None:

@@ -51,7 +51,7 @@ def add_to(commands: Any) -> None:
 def run(tools: Tools, arguments: argparse.Namespace) -> int:
     everything = file_states(tools.db, arguments.collection)
     states, unknown = matching(everything, arguments.paths) if arguments.paths else (everything, [])
-    missing = [text for text in unknown if not Path(text).exists()]
+    missing = [text for text in unknown if not disk.exists(Path(text))]
     for text in missing:
         complain(f"gakju ingest: nothing of {shown(text)} is known, and it is not on disk.")
     if missing and not states:
@@ -83,7 +83,7 @@ def _compare(
         within = None
     else:
         places = [disk.absolute(Path(text)) for text in arguments.paths]
-        within = sorted({*(place for place in places if place.exists()), *(Path(item.origin) for item in states)})
+        within = sorted({*(place for place in places if disk.exists(place)), *(Path(item.origin) for item in states)})
     names = sorted({item.collection for item in everything}) or [arguments.collection or tools.collection]
     return {
         name: disk.compare([item for item in everything if item.collection == name], supported=SUPPORTED, within=within)

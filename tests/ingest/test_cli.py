@@ -116,6 +116,15 @@ def test_nothing_to_ingest_is_an_error_that_says_why(gakju, tmp_path, name, said
     assert code == 2 and said in err
 
 
+def test_nothing_to_ingest_names_the_cause_and_not_another(gakju, folder, tmp_path):
+    _, _, err = gakju("add", tmp_path / "missing")
+    assert err.splitlines()[-1] == "Nothing to ingest." and "Formats" not in err
+    _, _, err = gakju("add", folder, "--include", "*.pdf")
+    assert "3 files ignored by --include, --exclude or a .gakjuignore. Formats that are read: " in err
+    code, out, err = gakju("add", folder, "--include", "*.pdf", "--json")
+    assert code == 2 and json.loads(out)["added"] == 0 and "3 files ignored by --include" in err
+
+
 def test_patterns_choose_and_a_wrong_one_is_wrong_use(gakju, folder, db):
     code, out, _ = gakju("add", folder, "--include", "*.md", "--include", "*.txt", "--exclude", "sub/")
     assert code == 0 and paths(db) == {"fx.md"} and "2 (ignored): sub, terms.csv" in out
@@ -138,6 +147,30 @@ def test_the_form_without_a_command_says_what_it_is_now(gakju, capsys, folder):
     with pytest.raises(SystemExit) as exc:
         gakju(folder)
     assert exc.value.code == 2 and f"gakju ingest add {folder}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["stauts"], "'stauts' is no command. Did you mean gakju ingest status? To put files into the index: "),
+        (["docs/"], "'docs/' is no command. To put files into the index: gakju ingest add docs/"),
+        (
+            [],
+            "name a command: add, status, retry, remove, prune, watch, reembed, verify. `gakju ingest COMMAND --help`",
+        ),
+        (["add", "x", "--collection", "a/b"], "'a/b' is no name of a collection: 1 to 64 letters"),
+    ],
+)
+def test_wrong_use_says_what_is_right(gakju, capsys, given, said):
+    with pytest.raises(SystemExit) as exc:
+        gakju(*given)
+    assert exc.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["retry", "prune"])
+def test_an_unknown_name_says_where_the_known_ones_are(gakju, name):
+    code, _, err = gakju(name, "nothing.md")
+    assert code == 2 and "is nothing.md. `gakju ingest status --json` lists them." in err
 
 
 @pytest.mark.parametrize("paths_after", [[], ["more"]])
@@ -369,6 +402,7 @@ def test_remove_of_something_unknown_suggests_what_is_near(gakju, folder, db):
     code, _, err = gakju("remove", "fx.md", "freight")
     assert code == 2 and "sub/freight.txt" in err and len(paths(db)) == 3
     assert gakju("remove", "--all", "--collection", "none")[0] == 2 and gakju("remove")[0] == 2
+    assert "and not both" in gakju("remove", "a.md", "--all")[2]
 
 
 class Terminal(io.StringIO):
