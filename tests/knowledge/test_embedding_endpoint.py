@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from knowledge.embedding import EmbeddingSpec, EndpointEmbedding, build_embedding
+from knowledge.embedding.endpoint_models import configured_prefix, known_prefixes
 from knowledge.errors import EmbeddingUnavailable
 
 KEY = "sk-very-secret"
@@ -26,6 +29,7 @@ class FakeVllm:
         self.requests: list[tuple[str, dict[str, Any], str | None]] = []
         self.answers: list[Answer] = []
         self.dimension = 4
+        self.root = "/models/unheard-of"
         self.tokenize: Callable[[dict[str, Any]], Answer] = lambda body: (
             200,
             {"count": len(body["prompt"].split()), "max_model_len": 512, "tokens": []},
@@ -62,7 +66,7 @@ class FakeVllm:
         if path == "/v1/embeddings" and self.answers:
             return self.answers.pop(0)
         if path == "/v1/models":
-            return 200, {"object": "list", "data": [{"id": "first/model"}, {"id": "second"}]}
+            return 200, {"object": "list", "data": [{"id": "first/model", "root": self.root}, {"id": "second"}]}
         if path == "/v1/embeddings":
             return 200, self.vectors(body["input"])
         if path == "/tokenize":
@@ -184,7 +188,8 @@ def test_password_in_the_url_is_not_shown():
         {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0]}]},
         {"data": "text"},
         ["a", "list"],
-        {"data": [{"index": 0, "embedding": "AACAPw=="}]},
+        {"data": [{"index": 0, "embedding": "AACAP"}]},
+        {"data": [{"index": 0, "embedding": "not base64"}]},
     ],
 )
 def test_endpoint_refuses_an_answer_that_is_not_vectors(server, answer):
@@ -268,3 +273,158 @@ async def test_endpoint_does_not_block_the_event_loop(server):
     server.answer = answer  # type: ignore[method-assign]
     vectors = await asyncio.gather(embedding.aget_query_embedding("하나"), embedding.aget_text_embedding("둘"))
     assert [len(vector) for vector in vectors] == [4, 4]
+
+
+# --- what the model wants before a text ------------------------------------------------------------------------------
+
+TASK = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("intfloat/multilingual-e5-large", ("query: ", "passage: ")),
+        ("e5-base-v2", ("query: ", "passage: ")),
+        ("/models/multilingual-e5-small", ("query: ", "passage: ")),
+        ("intfloat/multilingual-e5-large-instruct", (f"{TASK} ", "")),
+        ("intfloat/e5-mistral-7b-instruct", (f"{TASK} ", "")),
+        ("Qwen/Qwen3-Embedding-0.6B", (TASK, "")),
+        ("qwen3-embedding-8b", (TASK, "")),
+        ("BAAI/bge-m3", ("", "")),
+        ("dragonkue/BGE-m3-ko", ("", "")),
+        ("nlpai-lab/KURE-v1", ("", "")),
+        ("BAAI/bge-large-en-v1.5", ("Represent this sentence for searching relevant passages: ", "")),
+        ("Snowflake/snowflake-arctic-embed-l-v2.0", ("query: ", "")),
+        ("nomic-ai/nomic-embed-text-v1.5", ("search_query: ", "search_document: ")),
+        ("google/embeddinggemma-300m", ("task: search result | query: ", "title: none | text: ")),
+        ("text-embedding-3-small", None),
+        ("space5-model", None),
+    ],
+)
+def test_prefixes_of_known_models(name, expected):
+    assert known_prefixes(name) == expected
+
+
+def test_prefixes_come_from_the_name_and_settings_come_first(server):
+    assert _client(server, model="Qwen/Qwen3-Embedding-4B").spec.query_prefix == TASK
+    mine = _client(server, model="intfloat/multilingual-e5-base", query_prefix="Q: ")
+    assert (mine.spec.query_prefix, mine.spec.passage_prefix) == ("Q: ", "passage: ")
+    none = _client(server, model="intfloat/multilingual-e5-base", query_prefix="", passage_prefix="")
+    assert (none.spec.query_prefix, none.spec.passage_prefix) == ("", "")
+    assert "/v1/models" not in server.paths()
+
+
+def test_prefixes_of_a_model_that_is_served_under_another_name(server, caplog):
+    server.root = "/models/Qwen3-Embedding-0.6B"
+    assert _client(server).spec == EmbeddingSpec("first/model/endpoint", 4, TASK, "")
+    assert _client(server, model="second").spec.query_prefix == ""
+    assert _client(server, model="unlisted").spec.query_prefix == ""
+
+
+def test_prefixes_as_settings_have_them():
+    assert configured_prefix("") is None
+    assert configured_prefix("none") == configured_prefix(" None ") == ""
+    assert configured_prefix("query: ") == "query: "
+    assert configured_prefix("Instruct: find\\nQuery:") == "Instruct: find\nQuery:"
+
+
+# --- limits of servers -----------------------------------------------------------------------------------------------
+
+
+def limited(server: FakeVllm, *, texts: int = 10_000, chars: int = 10_000, status: int = 413) -> None:
+    """From now on the server takes no more than that."""
+    plain = server.answer
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        sent = body.get("input", [])
+        if path == "/v1/embeddings" and len(sent) > texts:
+            words = f"batch size {len(sent)} > maximum allowed batch size {texts}"
+            return status, {"message": words, "type": "Validation"}
+        if path == "/v1/embeddings" and max(map(len, sent)) > chars:
+            words = f"This model's maximum context length is {chars} tokens. However, your prompt contains more."
+            return status, {"error": {"message": words, "type": "BadRequestError", "param": "input_tokens"}}
+        return plain(path, body)
+
+    server.answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_server_of_small_batches_gets_small_ones_from_then_on(server, status):
+    limited(server, texts=20, status=status)
+    embedding = _client(server, model="mine")
+    texts = [f"글 {i}" for i in range(100)]
+    expected = _client(server, model="mine")
+    assert np.array_equal(embedding.embed_passages(texts), np.stack([expected.embed_passages([t])[0] for t in texts]))
+    server.requests.clear()
+    embedding.embed_passages(texts)
+    sizes = [len(body["input"]) for path, body, _ in server.requests if path == "/v1/embeddings"]
+    assert sizes == [16] * 6 + [4]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_only_the_text_that_is_too_long_is_shortened_and_that_is_told(server, status, caplog):
+    limited(server, chars=100, status=status)
+    embedding = _client(server, model="mine", passage_prefix="P: ")
+    texts = [f"글 {i}" for i in range(70)]
+    texts[33] = "가나다라" * 50
+    with caplog.at_level(logging.WARNING):
+        vectors = embedding.embed_passages(texts)
+    kept = len(texts[33]) * 3 // 4 * 3 // 4 * 3 // 4
+    whole = _client(server, model="mine", passage_prefix="P: ")
+    assert np.array_equal(vectors[33], whole.embed_passages([texts[33][:kept]])[0])
+    assert np.array_equal(np.delete(vectors, 33, 0), whole.embed_passages(texts[:33] + texts[34:]))
+    assert [f"as {len(texts[33])} characters: its first {kept}" in record.message for record in caplog.records] == [
+        True
+    ]
+
+
+def test_a_server_that_takes_nothing_is_an_error_after_few_tries(server):
+    embedding = _client(server, model="mine")
+    assert embedding.spec.dimension == 4
+    limited(server, chars=2)
+    with pytest.raises(EmbeddingUnavailable, match="maximum context length"):
+        embedding.embed_query("휴가 " * 500)
+    assert len(server.requests) < 30
+
+
+def test_an_answer_in_base64_is_read(server):
+    embedding = _client(server, model="mine")
+    assert embedding.spec.dimension == 4
+    numbers = base64.b64encode(np.array([3, 0, 4, 0], "<f4").tobytes()).decode()
+    server.answers = [(200, {"data": [{"index": 0, "embedding": numbers}]})]
+    assert np.allclose(embedding.embed_query("휴가"), [0.6, 0, 0.8, 0])
+
+
+def test_fewer_dimensions_are_the_first_numbers_of_length_one(server):
+    whole, cut = _client(server, model="mine"), _client(server, model="mine", dimensions=2)
+    assert cut.spec.dimension == 2
+    first = whole.embed_query("휴가는?")[:2]
+    assert np.allclose(cut.embed_query("휴가는?"), first / np.linalg.norm(first))
+    assert cut.embed_passages([]).shape == (0, 2)
+    server.dimension = 5
+    with pytest.raises(EmbeddingUnavailable, match="gave 5 numbers a text, earlier 4"):
+        cut.embed_query("휴가")
+    with pytest.raises(EmbeddingUnavailable, match="EMBED_DIMENSIONS asks for 6"):
+        _ = _client(server, model="mine", dimensions=6).spec
+
+
+def test_text_embeddings_inference_is_understood(server):
+    """It lists no models, counts tokens in another shape, and has a small batch (its router's source)."""
+    vllm = server.answer
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if path == "/info":
+            return 200, {"model_id": "BAAI/bge-m3", "max_client_batch_size": 32}
+        if path == "/tokenize":
+            if "inputs" not in body:
+                return 422, b"Failed to deserialize the JSON body into the target type: missing field `inputs`"
+            return 200, [[{"id": i, "text": word, "special": False} for i, word in enumerate(body["inputs"].split())]]
+        return vllm(path, body) if path == "/v1/embeddings" else (404, b"")
+
+    server.answer = answer  # type: ignore[method-assign]
+    limited(server, texts=32, status=422)
+    embedding = _client(server)
+    assert embedding.spec == EmbeddingSpec("BAAI/bge-m3/endpoint", 4, "", "")
+    assert [embedding.count_tokens("one two three"), embedding.count_tokens("one")] == [3, 1]
+    assert server.paths()[-3:] == ["/tokenize"] * 3
+    assert embedding.embed_passages(["글"] * 64).shape == (64, 4)

