@@ -84,9 +84,9 @@ _Part = tuple[str, int, int, str, str, str]  # text, start, end, context, langua
 def _prose(item: Evidence) -> Iterator[_Part]:
     base = " › ".join(dict.fromkeys([item.title, *item.heading]))
     local = ""
-    header: list[str] = []
+    header = _cells(_TABLE_RULE.sub("", item.table_header)) if _TABLE_ROW.match(item.table_header) else []
     item_end = -1  # where the list item that the last sentence belongs to was left
-    for start, end in sentence_spans(item.text):
+    for start, end in _whole_rows(item.text):
         raw = item.text[start:end]
         heading = _HEADING.match(raw)
         if heading:
@@ -110,13 +110,28 @@ def _prose(item: Evidence) -> Iterator[_Part]:
             yield text, start, end, context, language, kind
 
 
+def _whole_rows(text: str) -> Iterator[tuple[int, int]]:
+    """The sentence spans, a row of a Markdown table as one even where a cell holds several sentences."""
+    done = 0
+    for start, end in sentence_spans(text):
+        if start < done:
+            continue
+        if text[start] == "|":
+            line_end = text.find("\n", end)
+            line = text[start : line_end if line_end >= 0 else len(text)].rstrip()
+            end = max(end, start + len(line)) if line.endswith("|") else end
+        done = end
+        yield start, end
+
+
 def _sentence(raw: str) -> tuple[str, str]:
     """Readable text and kind; "" for what is no answer."""
     bare = raw.lstrip("> \t")
     marker = _LIST_ITEM.match(bare)
     kind = "item" if marker else "row" if _NARROW_ROW.match(bare) else "sentence"
     text = readable(bare[marker.end() :] if marker else bare)
-    if len(text) < _MIN_CHARS or _is_code(raw, text):
+    # A table row that the passage begins with in its middle tells nothing alone.
+    if len(text) < _MIN_CHARS or _is_code(raw, text) or bare.endswith("|"):
         return "", kind
     return text, kind
 

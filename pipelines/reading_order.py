@@ -14,7 +14,7 @@ _ANNOUNCES = re.compile(r":$|다음|아래|\bfollowing\b|\bbelow\b|\bsteps\b", r
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """A chosen sentence from `evidence[n - 1].text[start:end]`; `score` is S, 0..4.2, only comparable in one question."""
+    """A chosen sentence from `evidence[n - 1].text[start:end]`; `score`: log odds, comparable in one question alone."""
 
     text: str
     n: int

@@ -1,14 +1,12 @@
-"""Which sentences of the evidence answer a question best: the scoring behind quote mode.
+"""Which sentences of the evidence answer a question best: the choice behind quote mode.
 
-S = bt + 2·cos + 0.8·pbm + 0.2·type + 0.2·nb, each scaled to 0..1 over the candidates:
-  bt    BM25 of the sentence, words that stand only in its heading at half weight
-  cos   cosine similarity of the question and the sentence with its heading
-  pbm   BM25 of its whole passage          nb   BM25 of the better neighbour
-  type  1 if the question asks for a date or a number and the sentence holds one
-  new   for a follow-up ("그럼 운임은?"): how much of what it newly names stands in the sentence or its heading, at 1.0
-and 1 more for a sentence that defines the term whose meaning is asked ("A forward is …").
-Only the best by words are embedded: on KorQuAD and SQuAD that costs under a point and keeps a question fast. Sentences
-that score at least 0.75 of the best are kept. Knows nothing about messages or streams.
+Words and passages give each sentence log odds (pipelines/sentence_scores.py), to which come
+  3.2 for each 0.1 of cosine similarity between the question and the sentence with its heading
+  2.5 for a sentence that defines the term whose meaning is asked ("A forward is …")
+  2.5 times the share of what a follow-up newly names ("그럼 운임은?") that stands in the sentence or its heading
+An embedding costs more than all the rest, so only sentences are embedded that their words leave close together: on
+KorQuAD and SQuAD that costs under a point. Sentences within a margin of the best are kept, at most four.
+Knows nothing about messages or streams.
 """
 
 from __future__ import annotations
@@ -28,17 +26,20 @@ from knowledge.types import Evidence
 from pipelines.expectation import Expectation
 from pipelines.quotable import Quotable, quotables
 from pipelines.reading_order import Quoted, reading_order, with_whole_list
-from pipelines.sentence_scores import CONTEXT_WEIGHT, bm25, neighbours, passage_scores, scaled
+from pipelines.sentence_scores import CONTEXT_WEIGHT, bm25, covered, log_odds, passage_features, scaled, together
 
 log = logging.getLogger(__name__)
 
 Idf = Callable[[Sequence[str]], Mapping[str, float]]
 
-_WITH_MEANING = {"bt": 1.0, "pbm": 0.8, "type": 0.2, "nb": 0.2, "definition": 1.0, "new": 1.0}
-_WITHOUT_MEANING = {"bt": 1.0, "pbm": 0.4, "type": 0.2, "nb": 0.1, "definition": 1.0, "new": 1.0}
-_COSINE_WEIGHT = 2.0
+_COSINE_WEIGHT = 32.0
+_OTHER_COSINE_WEIGHT = 10.0  # cosines of other models than e5 lie about three times as far apart
+_DEFINITION_WEIGHT = _NEW_WEIGHT = 2.5
 _MAX_CANDIDATES = 120  # word analysis takes about 1 ms a sentence
-_EMBEDDED = 10
+# Embedded are up to so many sentences within so many log odds of the best by words (four within 3.5 chose no better);
+# more, however far apart, where even the best holds little of the question.
+_EMBEDDED, _CLOSE = 3, 3.0
+_EMBEDDED_IF_FEW_WORDS, _FEW_WORDS = 10, 0.35
 _SAME_JACCARD = 0.7
 _SAME_CONTAINED = 0.85
 
@@ -61,7 +62,7 @@ _OTHER_FLOOR = _Floor(covered=0.2, cosine=0.775)
 class _Scored:
     candidate: Quotable
     words: Counter[str]
-    score: float
+    score: float  # log odds
     cosine: float | None
     covered: float  # share of the question's weight (idf) that stands in the sentence or its heading, 0..1
 
@@ -76,11 +77,11 @@ class Selector:
         idf: Idf | None = None,
         *,
         max_sentences: int = 4,
-        margin: float = 0.75,
+        margin: float = 3.7,
     ) -> None:
-        """`margin`: share of the best score, 0..1, that a sentence must reach to be kept."""
-        if max_sentences < 1 or not 0 < margin <= 1:
-            raise ValueError("max_sentences must be at least 1 and margin in (0, 1]")
+        """`margin`: log odds by which a sentence may be worse than the best and is kept; 3.7 keeps two on average."""
+        if max_sentences < 1 or not margin >= 0:
+            raise ValueError("max_sentences must be at least 1 and margin at least 0")
         self._analyzer = analyzer
         self._embedding = embedding
         self._idf = idf
@@ -111,7 +112,7 @@ class Selector:
             return []
         kept: list[_Scored] = []
         for item in ranked:
-            if item.score < self._margin * best.score or len(kept) == self._max_sentences:
+            if item.score < best.score - self._margin or len(kept) == self._max_sentences:
                 break
             if not _other_row(item, best, asked) and not any(_same(item, other) for other in kept):
                 kept.append(item)
@@ -119,46 +120,47 @@ class Selector:
         return with_whole_list(chosen, candidates) if asked.expects.steps else chosen
 
     def _similar(self, best: _Scored, floor: _Floor) -> bool:
-        if best.cosine is None or self._embedding is None:
+        if best.cosine is None:
             return False
         # Cosines of other models lie elsewhere; for them words and the search before this decide.
-        return best.cosine >= floor.cosine if "e5" in self._embedding.spec.name.lower() else floor is _OTHER_FLOOR
+        return best.cosine >= floor.cosine if self._is_e5() else floor is _OTHER_FLOOR
+
+    def _is_e5(self) -> bool:
+        return self._embedding is not None and "e5" in self._embedding.spec.name.lower()
 
     def _scored(self, asked: _Asked, candidates: Sequence[Quotable], evidence: Sequence[Evidence]) -> list[_Scored]:
-        words = [self._analyzer.analyze(item.text) for item in candidates]
-        contexts = {text: self._analyzer.analyze(text) for text in {item.context for item in candidates}}
+        """All candidates, best first."""
+        titles = list(dict.fromkeys(item.context for item in candidates))
+        analyzed = self._analyzer.analyze_many([*(item.text for item in candidates), *titles])
+        words = analyzed[: len(candidates)]
+        contexts = dict(zip(titles, analyzed[len(candidates) :], strict=True))
         beside = [contexts[item.context] for item in candidates]
         weights = asked.weighted(self._rarity(list(asked.weights), words))
-        word_scores = bm25(words, beside, weights)
-        features = {
-            "bt": scaled(word_scores),
-            "pbm": scaled(passage_scores(candidates, words, weights, evidence)),
-            "nb": scaled(neighbours(candidates, word_scores)),
+        shares = np.array([covered(found | near, weights) for found, near in zip(words, beside, strict=True)])
+        features = passage_features(candidates, evidence) | {
+            "words": scaled(bm25(words, beside, weights)),
+            "covered": shares,
+            "said": np.array([covered(found, weights) for found in words]),
             "type": np.array([asked.expects.fits(item.text) for item in candidates], dtype=float),
-            "new": np.array([asked.newly_named(found | near) for found, near in zip(words, beside, strict=True)]),
-            "definition": np.array([asked.expects.defined_by(item.text) for item in candidates], dtype=float),
         }
-        by_words = sum(_WITHOUT_MEANING[name] * values for name, values in features.items())
-        meaning = np.array([evidence[item.n - 1].scores.fused for item in candidates])
-        first = np.lexsort((np.arange(len(candidates)), -meaning, -np.asarray(by_words)))[:_EMBEDDED]
-        cosines = self._cosines(asked.text, [candidates[i] for i in first])
-        if cosines is not None:
-            near = dict(zip(first, scaled(_levelled(cosines, [asked.own(candidates[i]) for i in first])), strict=True))
-            totals = {
-                i: _COSINE_WEIGHT * near[i] + sum(_WITH_MEANING[k] * v[i] for k, v in features.items()) for i in first
-            }
-        else:
-            totals = {i: float(np.asarray(by_words)[i]) for i in first}
+        defines = np.array([asked.expects.defined_by(item.text) for item in candidates], dtype=float)
+        newly = np.array([asked.newly_named(found | near) for found, near in zip(words, beside, strict=True)])
+        by_words = log_odds(features) + _DEFINITION_WEIGHT * defines + _NEW_WEIGHT * newly
+        cosines = self._cosines(asked, candidates, _undecided(by_words, shares))
+        totals = together(candidates, by_words + self._by_meaning(asked, candidates, cosines))
         return [
-            _Scored(
-                candidates[i],
-                words[i],
-                float(totals[i]),
-                float(cosines[list(first).index(i)]) if cosines is not None else None,
-                _covered(words[i] | beside[i], weights),
-            )
-            for i in sorted(first, key=lambda i: (-totals[i], i))
+            _Scored(candidates[i], words[i], float(totals[i]), cosines.get(i), float(shares[i]))
+            for i in sorted(range(len(candidates)), key=lambda i: (-totals[i], i))
         ]
+
+    def _by_meaning(self, asked: _Asked, candidates: Sequence[Quotable], cosines: Mapping[int, float]) -> np.ndarray:
+        """Log odds from the cosines, around 0; 0 for what was not embedded."""
+        found = np.zeros(len(candidates))
+        if cosines:
+            at = list(cosines)
+            levelled = _levelled(np.array(list(cosines.values())), [asked.own(candidates[i]) for i in at])
+            found[at] = (_COSINE_WEIGHT if self._is_e5() else _OTHER_COSINE_WEIGHT) * (levelled - levelled.mean())
+        return found
 
     def _rarity(self, lexemes: Sequence[str], words: Sequence[Counter[str]]) -> Mapping[str, float]:
         if self._idf is not None:
@@ -169,15 +171,26 @@ class Selector:
         count = {lexeme: sum(lexeme in found for found in words) for lexeme in lexemes}
         return {lexeme: math.log(1 + (len(words) - df + 0.5) / (df + 0.5)) for lexeme, df in count.items()}
 
-    def _cosines(self, query: str, candidates: Sequence[Quotable]) -> np.ndarray | None:
-        if self._embedding is None:
-            return None
+    def _cosines(self, asked: _Asked, candidates: Sequence[Quotable], at: Sequence[int]) -> dict[int, float]:
+        """Cosine similarity, -1..1, of the candidates `at`; nothing without an embedding."""
+        if self._embedding is None or not at:
+            return {}
         try:
-            texts = [f"{item.context}\n{item.text}" for item in candidates]
-            return self._embedding.embed_passages(texts) @ self._embedding.embed_query(query)
+            texts = [f"{candidates[i].context}\n{candidates[i].text}" for i in at]
+            cosines = self._embedding.embed_passages(texts) @ self._embedding.embed_query(asked.text)
         except EmbeddingUnavailable as exc:
             log.warning("sentences are chosen by words alone: %s", exc)
-            return None
+            return {}
+        return dict(zip(at, map(float, cosines), strict=True))
+
+
+def _undecided(by_words: np.ndarray, shares: np.ndarray) -> list[int]:
+    """The best candidates by words, if their order is not clear yet; best first."""
+    order = [int(i) for i in np.argsort(-by_words, kind="stable")]
+    if shares[order[0]] < _FEW_WORDS:
+        return order[:_EMBEDDED_IF_FEW_WORDS]
+    close = [i for i in order[:_EMBEDDED] if by_words[i] >= by_words[order[0]] - _CLOSE]
+    return close if len(close) > 1 else []
 
 
 class _Asked:
@@ -202,13 +215,6 @@ class _Asked:
 
     def weighted(self, idf: Mapping[str, float]) -> dict[str, float]:
         return {lexeme: weight * idf.get(lexeme, 0.0) for lexeme, weight in self.weights.items()}
-
-
-def _covered(words: Mapping[str, int], weights: Mapping[str, float]) -> float:
-    # Pairs of syllables meet by chance ("니다"); only whole words count here.
-    whole = {lexeme: weight for lexeme, weight in weights.items() if not lexeme.startswith("#")}
-    total = sum(whole.values())
-    return sum(weight for lexeme, weight in whole.items() if lexeme in words) / total if total else 0.0
 
 
 def _levelled(cosines: np.ndarray, own: Sequence[bool]) -> np.ndarray:

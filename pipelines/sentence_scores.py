@@ -1,6 +1,14 @@
-"""Word scores of sentences: BM25 with the heading at half weight, the passage's BM25, the neighbours', and scaling.
+"""How well each sentence answers, by its words and its passage: features and the log odds that they add up to.
 
-Knows nothing about how they are weighed against each other.
+    words     BM25 of the sentence, words that stand only in its heading at half weight, 0..1 over the candidates
+    covered   share of the question's word weight in the sentence or its heading; `said`: in the sentence alone
+    meaning   cosine similarity of its passage, 0..1 over the passages;  fused  the search's score below the best one's
+    rank      1 / rank of its passage
+    type      1 if the question asks for a date or a number and the sentence holds one
+
+The weights are a conditional logit's: those that make the sentence with the answer likeliest among all candidates, on
+1,583 questions of KorQuAD and SQuAD, halves of the passages against each other. The passage's BM25, the neighbours'
+scores, length and place in the passage changed nothing there and were left out. Knows nothing about what is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +22,9 @@ from knowledge.types import Evidence
 from pipelines.quotable import Quotable
 
 CONTEXT_WEIGHT = 0.5  # of a word that stands only in the heading, or only in the question before this one
+WEIGHTS = {"words": 2.5, "covered": 2.1, "said": 1.9, "meaning": 1.2, "fused": 0.9, "rank": 1.2, "type": 1.1}
+# Sentences of a passage whose others answer well, too, come before lone ones: fewer passages, read more easily.
+_TOGETHER = 0.5
 _K1, _B = 1.2, 0.3
 
 
@@ -30,35 +41,40 @@ def bm25(words: Sequence[Counter[str]], beside: Sequence[Counter[str]], weights:
     return scores
 
 
-def passage_scores(
-    candidates: Sequence[Quotable],
-    words: Sequence[Counter[str]],
-    weights: Mapping[str, float],
-    evidence: Sequence[Evidence],
-) -> np.ndarray:
-    """BM25 of each candidate's passage: the search's own where it has one, else from the passage's candidates."""
-    found = {n: evidence[n - 1].scores.words for n in {item.n for item in candidates}}
-    if all(score is not None for score in found.values()):
-        return np.array([found[item.n] for item in candidates], dtype=float)
-    passages: dict[int, Counter[str]] = {}
-    for item, counted in zip(candidates, words, strict=True):
-        passages[item.n] = passages.get(item.n, Counter()) + counted
-    scores = {
-        n: sum(weight * tf * (_K1 + 1) / (tf + _K1) for lexeme, weight in weights.items() if (tf := counted[lexeme]))
-        for n, counted in passages.items()
+def covered(words: Mapping[str, int], weights: Mapping[str, float]) -> float:
+    """Share of the question's weight that stands in `words`, 0..1."""
+    # Pairs of syllables meet by chance ("니다"); only whole words count here.
+    whole = {lexeme: weight for lexeme, weight in weights.items() if not lexeme.startswith("#")}
+    total = sum(whole.values())
+    return sum(weight for lexeme, weight in whole.items() if lexeme in words) / total if total else 0.0
+
+
+def passage_features(candidates: Sequence[Quotable], evidence: Sequence[Evidence]) -> dict[str, np.ndarray]:
+    """ "meaning", "fused" and "rank" of each candidate's passage."""
+    shown = [evidence[item.n - 1] for item in candidates]
+    similar = np.array([item.scores.meaning if item.scores.meaning is not None else np.nan for item in shown])
+    fused = np.array([item.scores.fused for item in shown])
+    return {
+        "meaning": np.nan_to_num(scaled(similar)) if np.isfinite(similar).any() else np.zeros(len(shown)),
+        "fused": fused - fused.max(),
+        "rank": 1 / np.array([item.n for item in candidates], dtype=float),
     }
-    return np.array([scores[item.n] for item in candidates])
 
 
-def neighbours(candidates: Sequence[Quotable], scores: np.ndarray) -> np.ndarray:
-    best = np.zeros(len(candidates))
-    for i in range(len(candidates) - 1):
-        if candidates[i].n == candidates[i + 1].n:
-            best[i] = max(best[i], scores[i + 1])
-            best[i + 1] = max(best[i + 1], scores[i])
-    return best
+def log_odds(features: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.sum([weight * features[name] for name, weight in WEIGHTS.items()], axis=0)
+
+
+def together(candidates: Sequence[Quotable], scores: np.ndarray) -> np.ndarray:
+    """`scores`, raised by the passage's share of all that the candidates together say."""
+    likely = np.exp(scores - scores.max())
+    of_passage: Counter[int] = Counter()
+    for item, share in zip(candidates, likely, strict=True):
+        of_passage[item.n] += share
+    return scores + _TOGETHER * np.log([of_passage[item.n] for item in candidates])
 
 
 def scaled(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
+    """`values` from 0 to 1; nan stays."""
+    low, high = np.nanmin(values), np.nanmax(values)
     return (values - low) / (high - low) if high > low else np.zeros(len(values))
