@@ -14,6 +14,8 @@ COMMANDS = {
     "start": ("start", "how long a start takes and how much memory the app holds"),
     "gold": ("gold", "the questions that ship, over the documents that ship"),
     "checker": ("checker", "how well the claim checker tells true claims from false ones"),
+    "instant": ("instant", "what a FAQ and a glossary answer at once, and what they steal"),
+    "quotes": ("quotes", "how good quote mode's answers are"),
     "fit_gate": ("fit_gate", "fit the gate that refuses"),
 }
 

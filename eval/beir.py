@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from knowledge.embedding import GakjuEmbedding
-from knowledge.lexemes import Analyzer, language_of
-from knowledge.store import EmbeddedChunk, IndexStore
-from knowledge.terms import term_vector
-from knowledge.types import Chunk, Document
+from knowledge.lexemes import language_of
 
 _BATCH = 32
 _SPLITS = ("test", "dev", "validation")  # the first of them that a set has is asked
@@ -152,7 +148,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     lines: dict[str, int] = {}
     for number, line in _lines(file):
         try:
-            row = json.loads(line)
+            row = json.loads(line.rstrip())  # else a cut line is said to end on the next one
         except json.JSONDecodeError as exc:
             raise SetError(f"{file}, line {number}: not JSON ({exc.msg}, column {exc.colno}).") from exc
         if not isinstance(row, dict) or not isinstance(row.get("_id"), str | int) or not _id(row):
@@ -212,26 +208,3 @@ def _relevant(file: Path) -> dict[str, dict[str, int]]:
     if not relevant:
         raise SetError(f"{file} has no relevant passage for any question ({judged} lines).")
     return relevant
-
-
-def store_set(data: QuestionSet, store: IndexStore, *, embedding: GakjuEmbedding, analyzer: Analyzer) -> None:
-    """Put every passage into the collection named like the set, one chunk a passage; what is there is kept."""
-    known = store.versions(data.name)
-    missing: Sequence[Passage] = [passage for passage in data.passages if passage.id not in known]
-    for at in range(0, len(missing), _BATCH):
-        batch = missing[at : at + _BATCH]
-        texts = [f"{passage.title}\n{passage.text}" for passage in batch]
-        for passage, text, vector in zip(batch, texts, embedding.embed_passages(texts), strict=True):
-            document = Document(
-                collection=data.name,
-                path=passage.id,
-                origin=passage.id,
-                content_hash=passage.id,
-                size_bytes=len(passage.text),
-                title=passage.title,
-                text=passage.text,
-                language=language_of(passage.text),
-            )
-            chunk = Chunk(0, 0, len(passage.text), passage.text)
-            item = EmbeddedChunk(chunk, vector, term_vector(analyzer.analyze(text)), document.language)
-            store.replace(document, [item], reading="whole passage")

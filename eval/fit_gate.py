@@ -12,38 +12,37 @@ import argparse
 import json
 import random
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from eval.beir import Question, QuestionSet, load, store_set
-from knowledge.database import Database
-from knowledge.embedding import GakjuEmbedding, build_embedding
-from knowledge.generations import Manifest, open_active
-from knowledge.lexemes import Analyzer
+from eval.beir import Question, QuestionSet, load
+from eval.retrieval import Bench, fill, open_bench
+from eval.retrieval_index import throw_away_index
 from knowledge.search import Searcher
-from knowledge.servers import EmbeddedServers
-from knowledge.store import IndexStore
 from pipelines.gate import GATE_FILE, Gate
+from pipelines.retriever import EvidenceRetriever
+from pipelines.rewrite import SearchQuery
+from wiring import manifest_of
 
 OWN_QUESTIONS, FOREIGN_QUESTIONS = 300, 100
-TOP_K = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval fit_gate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("sets", nargs="+", type=Path)
     parser.add_argument("--keep", type=float, default=0.99, help="share of answerable questions that must pass")
-    parser.add_argument("--data-dir", type=Path, help="keep the index here, for a faster rerun (default: thrown away)")
+    parser.add_argument("--data-dir", type=Path, help="keep the vectors here, for a faster rerun")
     parser.add_argument("--write", action="store_true", help=f"write {GATE_FILE.name}")
     arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as scratch:
-        data_dir = arguments.data_dir or Path(scratch)
-        embedding = build_embedding(cache_dir=data_dir / "cache")
-        features, labels, names = _measure([load(folder) for folder in arguments.sets], data_dir, embedding)
+    sets = [load(folder) for folder in arguments.sets]
+    with open_bench(arguments.data_dir) as bench:
+        features, labels, names = _measure(bench, sets)
+        embedding = bench.embedding.spec.name
     fitting = np.arange(len(labels)) % 2 == 0
     bias, weights = fit_logistic(features[fitting], labels[fitting])
     scores = 1 / (1 + np.exp(-(bias + features @ weights)))
@@ -54,42 +53,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept, let_in = passed[here & (labels == 1)].mean(), passed[here & (labels == 0)].mean()
         print(f"{name:14} answerable let through {kept:6.1%}   foreign let through {let_in:6.1%}")
     meaning, words = (round(float(weight), 4) for weight in weights)
-    gate = Gate(round(bias, 4), meaning, words, round(threshold, 4), embedding.spec.name)
+    gate = Gate(round(bias, 4), meaning, words, round(threshold, 4), embedding)
     print(json.dumps(asdict(gate)))
     if arguments.write:
         GATE_FILE.write_text(json.dumps(asdict(gate)) + "\n", encoding="utf-8")
     return 0
 
 
-def _measure(
-    sets: Sequence[QuestionSet], data_dir: Path, embedding: GakjuEmbedding
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _measure(bench: Bench, sets: Sequence[QuestionSet]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features (n, 2): best cosine, words share. Labels (n,): 1 answerable, 0 foreign. Names (n,): the set searched."""
-    analyzer = Analyzer()
     rows: list[tuple[float, float]] = []
     labels: list[int] = []
     names: list[str] = []
-    with EmbeddedServers(data_dir.absolute()) as servers:
-        db = Database(servers.postgres().url)
-        db.open()
-        generation = open_active(db, Manifest(embedding.spec.to_dict(), "whole passages"))
-        searcher = Searcher(db, generation)
-        for data in sets:
-            store_set(data, IndexStore(db, generation), embedding=embedding, analyzer=analyzer)
-        for data in sets:
+    manifest = manifest_of(bench.settings, bench.embedding)
+    for data in sets:
+        with throw_away_index(bench.settings, bench.servers, manifest, name=data.name) as index:
+            fill(bench, index, data)
+            searcher = Searcher(index.store.db, index.store.generation)
+            retriever = EvidenceRetriever(searcher, bench.cached, bench.analyzer, top_k=bench.settings.top_k)
             for other in sets:
                 count = OWN_QUESTIONS if other is data else FOREIGN_QUESTIONS
                 for question in _sample(other.questions, count):
-                    found = searcher.search(
-                        embedding.embed_query(question.text),
-                        analyzer.analyze(question.text),
-                        top_k=TOP_K,
-                        collections=[data.name],
-                    )
-                    rows.append((max(item.scores.meaning or 0.0 for item in found.evidence), found.words_share))
+                    found = retriever.search(SearchQuery(question.text))
+                    rows.append((found.cosine, found.words_share))
                     labels.append(int(other is data))
                     names.append(data.name)
-        db.close()
     return np.array(rows), np.array(labels), np.array(names)
 
 

@@ -1,11 +1,12 @@
 """How good the search is: a set of questions against the app's real search, in a real database, thrown away afterwards.
 
-    python -m eval retrieval [--dataset DIR | --all FOLDER]
+    python -m eval retrieval [--dataset DIR | --all FOLDER | --set FOLDER]
 
 DIR is a set in BEIR's layout: corpus.jsonl, queries.jsonl and qrels.tsv (or qrels/test.tsv). A passage is a document of
 the app and has the score of its best chunk. FOLDER holds such sets; one with passages in two languages is also asked in
 each language alone. Without either, the questions that ship are asked over the documents that ship, and a document
-that answers one counts. Questions without an answer are searched for but not measured.
+that answers one counts. With --set, questions of your own (`gakju eval new-set`) are asked of your live index, which
+is only read. Questions without an answer are searched for but not measured.
 
 Measures are trec_eval's (ir-measures), with 95 % intervals from a bootstrap over the questions; --against gives the paired
 differences with theirs and the p of a paired randomisation test. Latency is embedding, words and search of at most 300
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eval: {exc.sentence()}", file=sys.stderr)
         return AWAY
     except KeyboardInterrupt:
+        print("\neval: stopped.", file=sys.stderr)
         return STOPPED
 
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dataset", type=Path, metavar="DIR", help="a set in BEIR's layout")
     what.add_argument("--all", type=Path, metavar="FOLDER", help="every set in FOLDER, and their mean")
+    what.add_argument("--set", type=Path, metavar="FOLDER", help="your own questions (new-set), over your live index")
     what.add_argument("--gold", action="store_true", help="the questions that ship (the default)")
     parser.add_argument("--leg", nargs="+", choices=LEGS, default=["both"], help="one or more (default: both)")
     parser.add_argument("--top-k", type=int, default=100, metavar="N", help="documents a question (default: 100)")
@@ -117,6 +120,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.top_k < 1 or (arguments.candidates or 1) < 1:
         raise SetError("--top-k and --candidates must be at least 1.")
     floors = load_floors(arguments.floor) if arguments.floor else None
+    if arguments.set:
+        from eval.own_retrieval import run
+
+        own, written = run(arguments)
+        if arguments.json:
+            _write_json(arguments.json, written)
+        return _say_fallen(below_floors([own], floors) if floors is not None else [])
     sets = chosen_sets(arguments.dataset, arguments.all)
     legs = list(dict.fromkeys(arguments.leg))
     is_one = len(sets) * len(legs) == 1
@@ -128,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
     }
     loads = [load_average()]
     reports: list[SetReport] = []
-    with _bench(arguments.data_dir) as bench:
+    with open_bench(arguments.data_dir) as bench:
         for data in sets:
             for item in _measure(bench, data, legs, arguments, against, is_one=is_one):
                 reports.append(item)
@@ -140,14 +150,18 @@ def _run(arguments: argparse.Namespace) -> int:
         _write_json(arguments.json, facts | {"sets": [item.to_dict() for item in reports]})
     if arguments.plot:
         plot(reports, arguments.plot, title=f"{facts['commit']}, {facts['embedding']}, {facts['at'][:10]}")
-    fallen = below_floors(reports, floors) if floors is not None else []
+    return _say_fallen(below_floors(reports, floors) if floors is not None else [])
+
+
+def _say_fallen(fallen: Sequence[str]) -> int:
     for line in fallen:
         print(f"eval: {line}.", file=sys.stderr)
     return BELOW_FLOOR if fallen else OK
 
 
 @contextmanager
-def _bench(data_dir: Path | None) -> Iterator[Bench]:
+def open_bench(data_dir: Path | None) -> Iterator[Bench]:
+    """What measuring needs; `data_dir` keeps the vectors for the next time."""
     settings = load_settings(**({"data_dir": data_dir} if data_dir else {}))
     with ExitStack() as stack:
         scratch = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gakju-eval-")))
@@ -171,7 +185,7 @@ def _measure(
 
     manifest = manifest_of(bench.settings, bench.embedding)
     with throw_away_index(bench.settings, bench.servers, manifest, name=data.name) as index:
-        _fill(bench, index, data)
+        fill(bench, index, data)
         counts = index.store.counts(index.collection)
         asker = Asker(index, bench.embedding, bench.cached, bench.analyzer, arguments.top_k, arguments.candidates)
         for leg in legs:
@@ -194,7 +208,8 @@ def _measure(
             )
 
 
-def _fill(bench: Bench, index: EvalIndex, data: QuestionSet) -> None:
+def fill(bench: Bench, index: EvalIndex, data: QuestionSet) -> None:
+    """The set's passages into `index`; says which are missing."""
     if not data.passages:
         folder = bench.settings.knowledge_dir
         store_folder(index, folder, settings=bench.settings, embedding=bench.cached, analyzer=bench.analyzer)
@@ -235,6 +250,7 @@ def _facts(bench: Bench, arguments: argparse.Namespace, loads: Sequence[str]) ->
 
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as exc:
         raise SetError(f"{file} cannot be written: {exc.strerror}.") from exc

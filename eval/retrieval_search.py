@@ -19,6 +19,7 @@ from rich.progress import track
 from eval.beir import Question
 from eval.retrieval_index import EvalIndex
 from knowledge.embedding import GakjuEmbedding
+from knowledge.filters import Filters
 from knowledge.lexemes import Analyzer
 from knowledge.search import Found, Searcher
 from knowledge.types import Evidence
@@ -87,26 +88,30 @@ class Asker:
         return Asked(rankings, tuple(timings_ms))
 
     def _search(self, leg: Leg, embedding: GakjuEmbedding) -> Search:
-        chunks, collections = self.top_k * _CHUNKS_A_DOCUMENT, self.index.collections
+        chunks = self.top_k * _CHUNKS_A_DOCUMENT
+        collections = self.index.collections
+        filters = None if collections is None else Filters(collections=tuple(collections))
+        searcher = self._searcher(self.candidates)
+        retriever = EvidenceRetriever(searcher, embedding, self.analyzer, top_k=chunks, filters=filters)
         if leg == "both":
-            searcher = self._searcher(self.candidates)
-            retriever = EvidenceRetriever(searcher, embedding, self.analyzer, top_k=chunks, collections=collections)
             return retriever.search
         # How many candidates a leg has changes nothing in the order of what it finds, only how much that is.
         searcher = self._searcher(max(chunks, self.candidates or 0))
 
         def meaning(query: SearchQuery) -> Found:
-            return searcher.search(embedding.embed_query(query.text), {}, top_k=chunks, collections=collections)
+            text = retriever.read(query).text
+            return searcher.search(embedding.embed_query(text), {}, top_k=chunks, filters=filters)
 
         def words(query: SearchQuery) -> Found:
-            lexemes = query.weigh(self.analyzer.analyze(query.question), self.analyzer.analyze(query.context))
-            return searcher.search(None, lexemes, top_k=chunks, collections=collections)
+            return searcher.search(None, retriever.read(query).lexemes, top_k=chunks, filters=filters)
 
         return meaning if leg == "meaning" else words
 
     def _searcher(self, candidates: int | None) -> Searcher:
         store = self.index.store
-        return Searcher(store.db, store.generation, **({"candidates": candidates} if candidates else {}))
+        if candidates is None:
+            return Searcher(store.db, store.generation)
+        return Searcher(store.db, store.generation, candidates=candidates)
 
     def _query(self, question: Question, field: QueryField) -> SearchQuery:
         if field == "text" or not question.history:
@@ -125,8 +130,9 @@ async def after_history(question: Question, analyzer: Analyzer) -> SearchQuery:
 
 
 def by_document(evidence: Sequence[Evidence]) -> Ranking:
-    """Documents in the order of their best chunks, which come best first."""
+    """Documents in the order of their best chunks, which come best first. One text may stand in several."""
     best: dict[str, float] = {}
     for item in evidence:
-        best.setdefault(item.path, item.scores.fused)
+        for path in (item.path, *(source.path for source in item.also_in)):
+            best.setdefault(path, item.scores.fused)
     return tuple(best.items())

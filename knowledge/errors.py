@@ -13,6 +13,8 @@
     │   ├── LLMUnavailable     no connection, refused, overloaded: nothing was generated
     │   ├── LLMRejected        the server refused the request (context too long, wrong key, unknown model)
     │   └── LLMInterrupted     the stream broke after it began; what came is kept
+    ├── ToolsFileInvalid       the file of tools cannot be used (pipelines/tools/types.py)
+    ├── ToolFailed             a tool did not answer, or with an error (there, too)
     ├── InvalidMessage         empty, too long or not text
     ├── InvalidFilter          a filter that is not offered, or a value that it cannot have
     ├── SessionBusy            another question of the session is being answered
@@ -113,7 +115,7 @@ class LLMInterrupted(LLMError):
 
 
 class InvalidMessage(GakjuError):
-    """`reason` is one of: empty, too_long, not_text."""
+    """`reason` is one of: empty, too_long, not_text, unknown_option, bad_option, unknown_persona."""
 
     code = "invalid_message"
 

@@ -18,6 +18,7 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import snowballstemmer
@@ -37,6 +38,7 @@ _LATIN = re.compile(
 )
 _ARTICLE = re.compile(r"제\s?\d+\s?[조항호장절편]")
 _CACHED_CHARS = 64  # longer words are no words: kept out of the cache, which they would fill
+_CLASSES = 56  # Kiwi's numbers below this are classes of words, not words
 _PLAIN_WORD = re.compile(r"[a-z]+")
 _ENGLISH_STOPWORDS = frozenset(
     "a an and are as at be been but by can could did do does for from had has have he her his how i if in into is it "
@@ -46,6 +48,27 @@ _ENGLISH_STOPWORDS = frozenset(
 _KOREAN_STOPWORDS = frozenset(
     ["하", "되", "있", "없", "않", "어떻", "무엇", "것", "수", "때", "등", "대하", "위하", "알"]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Morpheme:
+    """`text[start:end]` of the text it was found in. `tag`: its class, as Kiwi names them. `is_known`: it stands in the
+    dictionary and is no guess."""
+
+    form: str
+    start: int
+    end: int
+    tag: str
+    is_known: bool
+
+    @property
+    def is_content(self) -> bool:
+        return _is_content(self.tag)
+
+    @property
+    def is_noun(self) -> bool:
+        """A noun, or what stands before or behind one: names that are unknown are often taken apart into such."""
+        return self.tag.startswith(("N", "XPN", "XSN", "XR", "MM"))
 
 
 class Analyzer:
@@ -70,6 +93,17 @@ class Analyzer:
         tokens = iter(self._tokenizer().tokenize(korean) if korean else [])
         return [_counted(text, next(tokens) if _HANGUL.search(text) else []) for text in normal]
 
+    def morphemes(self, text: str) -> list[Morpheme]:
+        """The morphemes of `text`, which is taken as it is (NFC), in order."""
+        return [_morpheme(token) for token in self._tokenizer().tokenize(text)]
+
+    def morphemes_of_each(self, texts: Iterable[str]) -> list[list[Morpheme]]:
+        return [[_morpheme(token) for token in tokens] for tokens in self._tokenizer().tokenize(list(texts))]
+
+    def respaced(self, text: str) -> str:
+        """`text` with the spaces of a well-typed sentence, whatever spaces it had."""
+        return str(self._tokenizer().space(text, reset_whitespace=True))
+
     def warm_up(self) -> None:
         """Load Kiwi now, so that the first question does not wait for it."""
         self.analyze("준비")
@@ -83,6 +117,11 @@ class Analyzer:
                     num_workers=workers, load_default_dict=False, load_multi_dict=False, load_typo_dict=False
                 )
             return self._kiwi
+
+
+def _morpheme(token: Token) -> Morpheme:
+    # A form that is in no dictionary has the number of its class as its own.
+    return Morpheme(token.form, token.start, token.end, token.tag, token.id >= _CLASSES)
 
 
 def _normal(text: str) -> str:
@@ -115,13 +154,15 @@ def _latin(word: str) -> tuple[str, ...]:
         number = word.replace(",", "")
         return (number, number[:-1]) if number.endswith("%") else (number,)
     if _PLAIN_WORD.fullmatch(word):
-        return () if word in _ENGLISH_STOPWORDS else (_stem(word),)
+        return () if word in _ENGLISH_STOPWORDS else (stem(word),)
     # A code counts whole and by its parts, so that "gpt-4o mini" meets "GPT-4o-mini".
     parts = [part for part in re.split(r"[-_./+#%]+", word) if part and part not in _ENGLISH_STOPWORDS]
-    return (word, *(_stem(part) for part in parts)) if len(parts) > 1 else (word,)
+    return (word, *(stem(part) for part in parts)) if len(parts) > 1 else (word,)
 
 
-def _stem(word: str) -> str:
+@lru_cache(maxsize=20_000)
+def stem(word: str) -> str:
+    """The Snowball stem of an English word in small letters; anything else stays as it is."""
     if not _PLAIN_WORD.fullmatch(word):
         return word
     stemmer = getattr(_stemmers, "english", None)

@@ -1,31 +1,38 @@
 """Search over the index: by meaning (embedding), by words (BM25), fused by score. One question, one ranked list.
 
-Meaning: cosine similarity through the HNSW index. Words: candidates are the chunks that hold one of the question's
-rarer lexemes (GIN), scored exactly with BM25 by an inner product. Fusion: each leg's scores are scaled to 0..1 over
-its own results and averaged; that beat rank fusion on seven Korean and English sets (.791 against .786 nDCG@10).
+Each leg brings candidates, from each language pool its share; all of them get their true score from both legs
+(a passage that one leg found does not count as nothing to the other), and knowledge/fusion.py puts the two together. Then
+a passage that stands in several documents is shown once, with all its sources.
 Knows nothing about models: it takes an embedding and lexemes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import LiteralString
 from uuid import UUID
 
 import numpy as np
 import psycopg
-from pgvector import HalfVector, SparseVector
-from psycopg import sql
 
+from knowledge.background import Background, Pool, measure
+from knowledge.candidates import Rows, Statements, merged
 from knowledge.database import Database
+from knowledge.explaining import candidates_of, pool_uses, term_weights, what_ran
+from knowledge.explanation import Explanation, StepTimes
+from knowledge.filters import Filters
+from knowledge.fusion import FORMULA, Weights
 from knowledge.generations import Generation, assert_kept
-from knowledge.terms import TERM_SPACE, term_id
-from knowledge.types import Evidence, Place, Scores
+from knowledge.passages import load_distinct, to_evidence
+from knowledge.ranking import Ranked, bridge, capped_last, rank_both, rank_one_leg
+from knowledge.scope import Scope, resolve
+from knowledge.terms import term_id
+from knowledge.types import Evidence, Scores
+from knowledge.word_query import WordsAsked, ask_words
 
 MAX_QUERY_LEXEMES = 2_000  # a sparsevec holds 16,000; no question needs as many
+_NEIGHBOURS = 50  # of the best passage, in the other language: enough to see how much nearer the nearest is
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,19 @@ class Found:
     """Evidence in rank order, and what both legs say about the whole search (for the decision to refuse).
 
     `words_share`: the best BM25 score as a share of what a chunk with all the question's words could reach, 0..1.
+    `cosine`: the best one, 0 where nothing was searched by meaning. `explanation`: where it was asked for. `notice`: code of
+    something that was left out, "" if nothing was.
     """
 
     evidence: tuple[Evidence, ...]
     words_share: float = 0.0
+    cosine: float = 0.0
+    explanation: Explanation | None = None
+    notice: str = ""
 
 
 class Searcher:
-    """Searches one generation of the index. `candidates`: results each leg contributes to the fusion.
+    """Searches one generation of the index. `candidates`: chunks that each leg contributes to the fusion.
 
     `posting_budget`: chunks that the words leg looks at, at most, unless its rarest lexeme alone has more.
     """
@@ -52,186 +64,161 @@ class Searcher:
         *,
         candidates: int = 100,
         posting_budget: int = 30_000,
-        meaning_weight: float = 0.5,
+        weights: Weights | None = None,
     ) -> None:
-        if not 0 <= meaning_weight <= 1:
-            raise ValueError(f"meaning_weight is {meaning_weight}, must be 0..1")
-        self._db = db
+        self.db = db
         self.generation = generation
         self.dimension = generation.manifest.dimension
         self._candidates = candidates
         self._budget = posting_budget
-        self._weight = meaning_weight
-        # The generation stands in the text of the statements: the planner then sees its one partition alone.
-        self._meaning_sql = self._of_generation(
-            "SELECT id, -(embedding::halfvec({d}) <#> %(q)s::halfvec({d})) FROM chunks "
-            "WHERE generation_id = {g} "
-            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
-            "ORDER BY embedding::halfvec({d}) <#> %(q)s::halfvec({d}) LIMIT %(limit)s"
-        )
-        self._words_sql = self._of_generation(
-            "SELECT id, -(term_weights <#> %(q)s) AS score FROM chunks "
-            "WHERE generation_id = {g} AND term_ids && %(rare)s::int[] "
-            "AND (%(collections)s::int[] IS NULL OR collection_id = ANY(%(collections)s)) "
-            "ORDER BY score DESC, id LIMIT %(limit)s"
-        )
-        self._load_sql = self._of_generation(
-            "SELECT k.id, k.document_id, c.name, d.path, d.title, k.heading, k.place, k.start_char, k.end_char, "
-            "k.text, k.language, k.table_header FROM chunks k "
-            "JOIN documents d ON d.generation_id = k.generation_id AND d.id = k.document_id "
-            "JOIN collections c ON c.id = k.collection_id WHERE k.generation_id = {g} AND k.id = ANY(%s)"
-        )
+        self._weights = weights or Weights()
+        self._statements = Statements(generation)
+        self._background: Background | None = None
 
     def search(
         self,
         embedding: np.ndarray | None,
         lexemes: Mapping[str, float],
         *,
+        own: Collection[str] | None = None,
         top_k: int,
-        collections: Sequence[str] | None = None,
+        filters: Filters | None = None,
+        per_document: int | None = None,
+        explain: bool = False,
     ) -> Found:
-        """The `top_k` best chunks. `embedding`: float32 (dimension,), normalised, None searches by words alone; `lexemes`: the
-        question's words with their weights (1 counts fully).
+        """The `top_k` best chunks.
+
+        `embedding`: float32 (dimension,), normalised, None searches by words alone. `lexemes`: the question's words with
+        their weights (1 counts fully). `own`: those that a passage which answers may be expected to have; None: all.
+        `per_document`: passages of one document, while there are others.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
             IndexMismatch: the generation was dropped.
         """
         lexemes = dict(islice(lexemes.items(), MAX_QUERY_LEXEMES))
-        with self._db.connection() as conn:
-            ids = _collection_ids(conn, collections)
-            meaning = {} if embedding is None else self._by_meaning(conn, embedding, ids)
-            words, ceiling = self._by_words(conn, lexemes, ids)
-            scores = fuse(meaning, words, meaning_weight=self._weight)
-            best = sorted(scores, key=lambda key: (-scores[key].fused, key))[:top_k]
-            evidence = self._load(conn, best, scores)
+        times = StepTimes()
+        with self.db.connection() as conn:
+            with times.step("filters"):
+                scope = resolve(conn, filters, self.generation.id)
+            if scope.nothing:
+                assert_kept(conn, self.generation)
+                return Found((), explanation=Explanation(ran=("The filters select nothing.",)) if explain else None)
+            with times.step("word counts"):
+                asked = ask_words(conn, self.generation.id, lexemes, scope.collection_ids, budget=self._budget)
+            background = None
+            if embedding is not None and asked.weights:
+                with times.step("background"):
+                    background = self._background_for(conn, asked.chunks_in_all)
+            quotas = self._quotas(background, filters)
+            found_by = self._find(conn, embedding, asked, scope, quotas, times)
+            with times.step("scores"):
+                ids = list(dict.fromkeys([*found_by["meaning"], *found_by["words"]]))
+                rows = self._statements.rows(conn, ids, asked.weights)
+            with times.step("fusion"):
+                ranked = self._rank(conn, rows, embedding, asked, background, scope, quotas)
+            with times.step("passages"):
+                order, beyond = capped_last(ranked, per_document)
+                evidence, fates, loaded = load_distinct(conn, self._statements, ranked, order, top_k, whole=explain)
             assert_kept(conn, self.generation)
-        share = max(words.values(), default=0.0) / ceiling if ceiling else 0.0
-        return Found(evidence, min(share, 1.0))
+        ceiling = asked.ceiling if own is None else sum(asked.weights.get(term_id(term), 0.0) for term in own)
+        share = min(float(ranked.rows.words.max(initial=0.0)) / ceiling, 1.0) if ceiling else 0.0
+        cosine = 0.0 if ranked.cosines is None else float(ranked.cosines.max(initial=0.0))
+        if not explain:
+            return Found(evidence, share, cosine)
+        return Found(
+            evidence,
+            share,
+            cosine,
+            Explanation(
+                terms=term_weights(asked),
+                ceiling=asked.ceiling,
+                pools=pool_uses(quotas, background, embedding, ranked, found_by),
+                formula=FORMULA if background else "one leg alone, scaled to 0..1",
+                weights=self._weights.to_dict() if background else {},
+                candidates=candidates_of(ranked, order, found_by, fates, beyond, loaded),
+                ran=what_ran(
+                    asked,
+                    self._budget,
+                    background,
+                    ranked,
+                    by_meaning=embedding is not None,
+                    candidates=max(quota for _, quota in quotas),
+                ),
+                timings_ms=times.ms,
+            ),
+        )
 
     def chunks(self, chunk_ids: Sequence[str]) -> tuple[Evidence, ...]:
         """The chunks with these ids, in their order, without scores; unknown ids are left out."""
         ids = [UUID(chunk_id) for chunk_id in chunk_ids if _is_uuid(chunk_id)]
-        with self._db.connection() as conn:
-            evidence = self._load(conn, ids, dict.fromkeys(ids, Scores()))
+        with self.db.connection() as conn:
+            loaded = self._statements.load(conn, ids)
             assert_kept(conn, self.generation)
-        return evidence
+        known = [key for key in ids if key in loaded]
+        return tuple(to_evidence(loaded[key], Scores(), rank) for rank, key in enumerate(known, start=1))
 
     def idf(self, lexemes: Sequence[str]) -> dict[str, float]:
         """BM25's inverse document frequency of each lexeme over the whole index; unknown ones get the highest."""
-        with self._db.connection() as conn:
-            total, counts = self._frequencies(conn, list(lexemes), None)
-        return {term: _idf(counts.get(term_id(term), 0), total) for term in lexemes}
+        with self.db.connection() as conn:
+            asked = ask_words(conn, self.generation.id, dict.fromkeys(lexemes, 1.0), None, budget=self._budget)
+        return {term: asked.idf(term) for term in lexemes}
 
-    def _by_meaning(self, conn: psycopg.Connection, embedding: np.ndarray, ids: list[int] | None) -> dict[UUID, float]:
-        values = {"q": HalfVector(embedding), "collections": ids, "limit": self._candidates}
-        return dict(conn.execute(self._meaning_sql, values).fetchall())
+    def _background_for(self, conn: psycopg.Connection, chunks: int) -> Background:
+        background = self._background
+        if background is None or not background.is_fresh(chunks):
+            background = self._background = measure(conn, self.generation.id, chunks, dimension=self.dimension)
+        return background
 
-    def _by_words(
-        self, conn: psycopg.Connection, lexemes: Mapping[str, float], ids: list[int] | None
-    ) -> tuple[dict[UUID, float], float]:
-        total, counts = self._frequencies(conn, list(lexemes), ids)
-        idf: dict[int, float] = {}
-        for term, weight in lexemes.items():
-            number = term_id(term)
-            idf[number] = max(idf.get(number, 0.0), _idf(counts.get(number, 0), total) * weight)
-        # Words that stand nowhere count too: a question of unknown words is not answered by its one common word.
-        ceiling = sum(idf.values())
-        if not idf:
-            return {}, 0.0
-        found = conn.execute(
-            self._words_sql,
-            {
-                "q": SparseVector(idf, TERM_SPACE),
-                "rare": self._rare([(number, counts.get(number, 0)) for number in idf]),
-                "collections": ids,
-                "limit": self._candidates,
-            },
-        ).fetchall()
-        return dict(found), ceiling
+    def _quotas(self, background: Background | None, filters: Filters | None) -> list[tuple[Pool | None, int]]:
+        """Pools to search with the number of candidates from each; None is all chunks at once."""
+        pools = background.pools if background else ()
+        languages = filters.languages if filters else None
+        if languages is not None:
+            pools = tuple(pool for pool in pools if any((name == "ko") == pool.is_korean for name in languages))
+        if len(pools) < 2:
+            return [(None, self._candidates)]
+        return [(pool, pool.quota(self._candidates)) for pool in pools]
 
-    def _rare(self, frequencies: Sequence[tuple[int, int]]) -> list[int]:
-        """The rarest terms whose postings together stay within the budget; always at least one."""
-        chosen: list[int] = []
-        spent = 0
-        for number, count in sorted(frequencies, key=lambda item: (item[1], item[0])):
-            spent += count
-            if chosen and spent > self._budget:
-                break
-            chosen.append(number)
-        return chosen
+    def _find(
+        self,
+        conn: psycopg.Connection,
+        embedding: np.ndarray | None,
+        asked: WordsAsked,
+        scope: Scope,
+        quotas: Sequence[tuple[Pool | None, int]],
+        times: StepTimes,
+    ) -> dict[str, list[UUID]]:
+        """Ids of candidates by leg; pool after pool, best first in each."""
+        found: dict[str, list[UUID]] = {"meaning": [], "words": []}
+        if embedding is not None:
+            with times.step("meaning"):
+                found["meaning"] = self._statements.by_meaning(conn, embedding, scope, quotas)
+        if asked.weights:
+            with times.step("words"):
+                found["words"] = self._statements.by_words(conn, asked, scope, quotas)
+        return found
 
-    def _of_generation(self, statement: LiteralString) -> sql.Composed:
-        """`{g}`: the generation's number, `{d}`: its dimension."""
-        return sql.SQL(statement).format(g=sql.Literal(self.generation.id), d=sql.Literal(self.dimension))
-
-    def _frequencies(
-        self, conn: psycopg.Connection, lexemes: Sequence[str], ids: list[int] | None
-    ) -> tuple[int, dict[int, int]]:
-        """Number of chunks, and term id → chunks that hold it, for those that occur."""
-        values = {"ids": ids, "terms": [term_id(term) for term in lexemes], "generation": self.generation.id}
-        row = conn.execute(
-            "SELECT coalesce(sum(chunks), 0)::bigint FROM chunk_counts WHERE generation_id = %(generation)s "
-            "AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s))",
-            values,
-        ).fetchone()
-        rows = conn.execute(
-            "SELECT term_id, sum(chunks)::bigint FROM term_counts WHERE generation_id = %(generation)s "
-            "AND term_id = ANY(%(terms)s) AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s)) "
-            "GROUP BY term_id HAVING sum(chunks) > 0",
-            values,
-        ).fetchall()
-        return (int(row[0]) if row else 0), dict(rows)
-
-    def _load(
-        self, conn: psycopg.Connection, ids: Sequence[UUID], scores: Mapping[UUID, Scores]
-    ) -> tuple[Evidence, ...]:
-        rows = conn.execute(self._load_sql, (list(ids),)).fetchall()
-        by_id = {row[0]: row for row in rows}
-        evidence = []
-        for rank, key in enumerate((key for key in ids if key in by_id), start=1):
-            _, document_id, collection, path, title, heading, place, start, end, text, language, table_header = by_id[
-                key
-            ]
-            evidence.append(
-                Evidence(
-                    chunk_id=str(key),
-                    document_id=str(document_id),
-                    collection=collection,
-                    path=path,
-                    title=title,
-                    heading=tuple(heading),
-                    place=Place.from_dict(place),
-                    start=start,
-                    end=end,
-                    text=text,
-                    language=language,
-                    scores=scores[key],
-                    rank=rank,
-                    table_header=table_header,
-                )
-            )
-        return tuple(evidence)
-
-
-def fuse(meaning: Mapping[UUID, float], words: Mapping[UUID, float], *, meaning_weight: float) -> dict[UUID, Scores]:
-    """Weighted mean of both legs' scores, each scaled to 0..1 over its own results; a miss counts 0."""
-    scaled_meaning, scaled_words = _min_max(meaning), _min_max(words)
-    return {
-        key: Scores(
-            meaning=meaning.get(key),
-            words=words.get(key),
-            fused=meaning_weight * scaled_meaning.get(key, 0.0) + (1 - meaning_weight) * scaled_words.get(key, 0.0),
-        )
-        for key in {*meaning, *words}
-    }
-
-
-def _min_max(scores: Mapping[UUID, float]) -> dict[UUID, float]:
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    return {key: (value - low) / (high - low) if high > low else 1.0 for key, value in scores.items()}
+    def _rank(
+        self,
+        conn: psycopg.Connection,
+        rows: Rows,
+        embedding: np.ndarray | None,
+        asked: WordsAsked,
+        background: Background | None,
+        scope: Scope,
+        quotas: Sequence[tuple[Pool | None, int]],
+    ) -> Ranked:
+        if embedding is None or background is None:
+            return rank_one_leg(rows, embedding)
+        ranked = rank_both(rows, embedding, background, self._weights)
+        others = [pool for pool, _ in quotas if pool and len(rows) and pool.is_korean != rows.korean[ranked.best]]
+        if not others or not self._weights.bridge:
+            return ranked
+        best = rows.vectors[ranked.best]
+        near = self._statements.neighbours(conn, best, asked.weights, scope, others[0], _NEIGHBOURS)
+        ranked = rank_both(merged(rows, near), embedding, background, self._weights, best=ranked.best)
+        return bridge(ranked, near.ids, self._weights)
 
 
 def _is_uuid(text: str) -> bool:
@@ -240,13 +227,3 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _idf(chunks_with_term: int, total: int) -> float:
-    return math.log(1 + (total - chunks_with_term + 0.5) / (chunks_with_term + 0.5))
-
-
-def _collection_ids(conn: psycopg.Connection, names: Sequence[str] | None) -> list[int] | None:
-    if names is None:
-        return None
-    return [row[0] for row in conn.execute("SELECT id FROM collections WHERE name = ANY(%s)", (list(names),))]

@@ -22,8 +22,12 @@ from psycopg.types.json import Jsonb
 from knowledge.copy_rows import COLUMNS, HEADER, TRAILER, RowEncoder, count_change_row
 from knowledge.database import Database
 from knowledge.generations import Generation, writing
+from knowledge.instant_mining import mine_rows
+from knowledge.instant_rows import write_rows
+from knowledge.pairs import mine_pairs
 from knowledge.terms import TermVector
 from knowledge.types import Block, Chunk, Document, Place
+from knowledge.vocabulary import write_pairs
 
 _NAMESPACE = uuid.UUID("6b1d6c53-3f0c-5d0a-9a35-5b2a0f6f7d11")
 # Changes of counts that wait to be added up. Searches don't see them until then: words' weights lag behind a little
@@ -130,6 +134,8 @@ class IndexStore:
             IndexMismatch: the index was switched to another generation; nothing was changed.
         """
         document_id = make_document_id(document.collection, document.path)
+        pairs = mine_pairs(document.text, document.blocks)
+        rows = mine_rows(document.text, document.blocks, [item.chunk for item in chunks])
         with self.db.connection() as conn:
             writing(conn, self.generation)
             collection_id = collection_id_of(conn, document.collection)
@@ -149,6 +155,9 @@ class IndexStore:
                 self._remove(conn, gone, changes)
             self._insert_document(conn, document_id, collection_id, document, reading)
             self._copy_chunks(conn, document, document_id, collection_id, chunks, changes)
+            write_pairs(conn, self.generation.id, document_id, pairs)
+            term_ids = {item.chunk.ordinal: item.terms.ids for item in chunks} if rows else {}
+            write_rows(conn, self.generation.id, document_id, collection_id, rows, term_ids=term_ids)
             self._note_changes(conn, collection_id, changes)
         if settle or self._unsettled > _CHANGES_TOGETHER:
             self.settle()
@@ -291,7 +300,7 @@ class IndexStore:
             "DELETE FROM chunks WHERE generation_id = %s AND document_id = %s RETURNING term_ids", key
         ).fetchall()
         changes.gone += [np.array(ids, np.int32) for (ids,) in rows]
-        conn.execute("DELETE FROM documents WHERE generation_id = %s AND id = %s", key)
+        conn.execute(_DELETE_DOCUMENT, {"generation": self.generation.id, "id": document_id})
 
     def _insert_document(
         self,
@@ -380,6 +389,12 @@ class _Changes:
         changed = deltas != 0
         return terms[changed], deltas[changed]
 
+
+_DELETE_DOCUMENT = """
+WITH pairs AS (DELETE FROM term_pairs WHERE generation_id = %(generation)s AND document_id = %(id)s),
+rows AS (DELETE FROM instant_answers WHERE generation_id = %(generation)s AND document_id = %(id)s)
+DELETE FROM documents WHERE generation_id = %(generation)s AND id = %(id)s
+"""
 
 # In the order of term ids, so that two of these never wait for each other in a circle.
 _SETTLE = """

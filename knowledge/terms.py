@@ -63,7 +63,10 @@ class _TermIds(dict[str, int]):
     def __missing__(self, term: str) -> int:
         if len(self) >= _TERMS_KEPT:
             self.clear()
-        number = int.from_bytes(hashlib.md5(term.encode(), usedforsecurity=False).digest()[:8], "big") % TERM_SPACE
+        number = (
+            int.from_bytes(hashlib.md5(term.encode(errors="replace"), usedforsecurity=False).digest()[:8], "big")
+            % TERM_SPACE
+        )
         self[term] = number
         return number
 

@@ -97,14 +97,43 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of one passage for one question. None: that leg did not find it.
+    """Scores of one passage for one question. None: nothing was asked of that leg, or they share no word.
 
     meaning: cosine similarity, -1..1. words: BM25, 0 and up. fused: 0..1, the order of the results. Higher is closer.
+    rerank: what a rerank server gave, mostly 0..1; None where none was asked. It then decides the order.
     """
 
     meaning: float | None = None
     words: float | None = None
     fused: float = 0.0
+    rerank: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Another place where a passage stands word for word."""
+
+    chunk_id: str
+    document_id: str
+    collection: str
+    path: str
+    title: str
+    place: Place = Place()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "chunk_id": self.chunk_id,
+            "document_id": self.document_id,
+            "collection": self.collection,
+            "document": self.path,
+            "title": self.title,
+            "place": self.place.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Source:
+        place = Place.from_dict(data["place"])
+        return cls(data["chunk_id"], data["document_id"], data["collection"], data["document"], data["title"], place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +141,7 @@ class Evidence:
     """One retrieved passage: the same object from retrieval to page, API, history and log. `rank` counts from 1.
 
     `text` is a slice of the document. `table_header`: as `Chunk.table_header`, shown above `text` wherever it is read.
+    `also_in`: where else the same text stands.
     """
 
     chunk_id: str
@@ -128,6 +158,7 @@ class Evidence:
     scores: Scores
     rank: int
     table_header: str = ""
+    also_in: tuple[Source, ...] = ()
 
     @property
     def readable(self) -> str:
@@ -150,6 +181,7 @@ class Evidence:
             "scores": asdict(self.scores),
             "rank": self.rank,
             "table_header": self.table_header,
+            "also_in": [source.to_dict() for source in self.also_in],
         }
 
     @classmethod
@@ -169,6 +201,7 @@ class Evidence:
             scores=Scores(**data["scores"]),
             rank=data["rank"],
             table_header=data.get("table_header", ""),
+            also_in=tuple(Source.from_dict(item) for item in data.get("also_in", ())),
         )
 
 

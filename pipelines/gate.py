@@ -37,8 +37,7 @@ class Gate:
         return bool(found.evidence) and self.probability(found) >= self.threshold
 
     def probability(self, found: Found) -> float:
-        cosine = max((item.scores.meaning for item in found.evidence if item.scores.meaning is not None), default=0.0)
-        return 1 / (1 + math.exp(-(self.bias + self.meaning * cosine + self.words * found.words_share)))
+        return 1 / (1 + math.exp(-(self.bias + self.meaning * found.cosine + self.words * found.words_share)))
 
 
 # Every embedding's cosine means something else: without a fit, only the answerer refuses.

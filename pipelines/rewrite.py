@@ -52,9 +52,9 @@ class SearchQuery:
     def text(self) -> str:
         return f"{self.context} {self.question}".strip()
 
-    def weigh(self, question: Mapping[str, int], context: Mapping[str, int]) -> dict[str, float]:
-        """Lexemes of both with the weight that each has in the words leg."""
-        return dict.fromkeys(context, CONTEXT_WEIGHT) | dict.fromkeys(question, 1.0)
+    def weigh(self, question: Mapping[str, float], context: Mapping[str, float]) -> dict[str, float]:
+        """Lexemes of both with the weight that each has in the words leg; those of the context count less."""
+        return {term: CONTEXT_WEIGHT * weight for term, weight in context.items()} | dict(question)
 
 
 async def rewrite(

@@ -7,10 +7,12 @@ that name and may create others, but is no superuser: a slip in its SQL can then
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,6 +38,11 @@ CREATE ROLE {ROLE} LOGIN CREATEDB;
 CREATE DATABASE {DATABASE} OWNER {ROLE};
 """
 _MIN_SHARED_MEMORY_BYTES = 600 << 20
+# The cache of a search: what it holds is not copied from the system's own. An eighth of the memory leaves room for a model.
+_MEMORY_SHARE = 8
+_LEAST_BUFFERS_MB, _MOST_BUFFERS_MB = 64, 1024
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_BUFFERS_LINE = re.compile(r"^\s*shared_buffers\s*=?\s*'?([^'#\s]+)", re.MULTILINE)
 
 
 class Postgres:
@@ -78,8 +85,18 @@ class Postgres:
             "logging_collector": "off",
             "log_destination": "stderr",
             **_dynamic_shared_memory(),
+            **self._buffers(),
         }
         return [str(self.place.program), "-D", str(self.place.data), *_flags(options)]
+
+    def _buffers(self) -> dict[str, str]:
+        """For the memory that there is at this start, unless the owner of DATA_DIR has chosen a size."""
+        for name in ("postgresql.conf", "postgresql.auto.conf"):
+            file = self.place.data / name
+            text = file.read_text(errors="replace") if file.exists() else ""
+            if any(value != _TUNABLE["shared_buffers"] for value in _BUFFERS_LINE.findall(text)):
+                return {}
+        return {"shared_buffers": f"{shared_buffers_mb(_memory_bytes())}MB"}
 
     def repair(self, log_tail: str) -> bool:
         return False  # PostgreSQL recovers by itself or must not be touched
@@ -156,6 +173,19 @@ class Postgres:
 
 def _flags(options: dict[str, str]) -> list[str]:
     return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+
+
+def shared_buffers_mb(memory_bytes: int) -> int:
+    return max(_LEAST_BUFFERS_MB, min(_MOST_BUFFERS_MB, memory_bytes // _MEMORY_SHARE >> 20))
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or what its container may use."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in _LIMITS:
+        with suppress(OSError, ValueError):  # there is none: "max"
+            found.append(int(limit.read_text()))
+    return min(found)
 
 
 def _dynamic_shared_memory() -> dict[str, str]:

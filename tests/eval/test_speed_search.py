@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from eval import speed
+from eval.speed_search_index import SizedIndex
 from eval.speed_search_measures import Asker, Times, recall
 from eval.speed_search_pool import real_questions, real_texts
 from eval.speed_search_text import CHUNKS_A_DOCUMENT, Maker, make_pool
@@ -93,7 +95,7 @@ def test_recall_notices_that_a_leg_misses_its_best_chunks(pool, analyzer, embedd
         def __init__(self):
             self.store = store
 
-    asker = Asker(Index(), embedding, analyzer, top_k=6)
+    asker = Asker(cast(SizedIndex, Index()), embedding, analyzer, top_k=6)
     questions = ["".join(pool.sentences[number].pieces) for number in range(0, 50, 10)]
     assert asker.recalls(questions)["words"] == [1.0] * 5
     times = Times()

@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -16,15 +17,18 @@ import pytest
 from pgvector import HalfVector, SparseVector
 
 from knowledge import database as database_module
+from knowledge.candidates import Statements
 from knowledge.database import Database
 from knowledge.embedding import EndpointEmbedding, GakjuEmbedding
 from knowledge.errors import GakjuError, IndexMismatch
 from knowledge.generations import Generation, Manifest, active_generation, open_active, previous_generation
 from knowledge.live_index import LiveIndex, OpenIndex
 from knowledge.rebuilding import rebuilding
+from knowledge.scope import Scope
 from knowledge.search import Searcher
 from knowledge.search_indexes import build_indexes
 from knowledge.store import IndexStore, make_document_id
+from knowledge.word_query import WordsAsked
 from tests.knowledge.test_embedding_endpoint import FakeVllm
 from tests.knowledge.test_store import make
 
@@ -244,13 +248,14 @@ def enlarge(db: Database, generation: Generation) -> None:
 
 
 def assert_plans(db: Database, generation: Generation, embedding, analyzer) -> None:
-    searcher = Searcher(db, generation)
-    values = {"q": HalfVector(embedding.embed_query("환율")), "collections": None, "limit": 10}
-    by_meaning = plan(db, searcher._meaning_sql, values, without="sort")
-    assert f"Index Scan using chunks_{generation.id}_embedding on chunks_{generation.id}" in by_meaning
-    rare = {"q": SparseVector({1: 1.0}, 1_000_000_000), "rare": [1001], "collections": None, "limit": 10}
-    by_words = plan(db, searcher._words_sql, rare, without="seqscan")
-    assert f"Bitmap Index Scan on chunks_{generation.id}_terms" in by_words
+    statements = Statements(generation)
+    statement, limits = statements.meaning_statement(Scope(), [(True, 10)])
+    by_meaning = plan(db, statement, limits | {"q": HalfVector(embedding.embed_query("환율"))}, without="sort")
+    assert f"Index Scan using chunks_{generation.id}_embedding_ko on chunks_{generation.id}" in by_meaning
+    asked = WordsAsked({}, {1: 1.0}, {}, 2000, 2000, [1001], {1002: [1003]})
+    statement, values = statements.words_statement(asked, Scope(), ["all"])
+    by_words = plan(db, statement, values | {"all": 10}, without="seqscan")
+    assert by_words.count(f"Bitmap Index Scan on chunks_{generation.id}_terms") == 2
     assert "Append" not in by_meaning + by_words
 
 
@@ -263,6 +268,43 @@ def test_each_search_uses_its_own_partitions_indexes_alone(filled, db, embedding
     build_indexes(db, target)
     assert_plans(db, filled.generation, embedding, analyzer)
     assert_plans(db, target, embedding, analyzer)
+
+
+def index_names(db: Database, generation: Generation) -> set[str]:
+    with db.connection() as conn:
+        rows = conn.execute(
+            "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam "
+            "WHERE i.indrelid = %s::regclass AND i.indisvalid AND m.amname IN ('hnsw', 'gin')",
+            (f"chunks_{generation.id}",),
+        ).fetchall()
+    return {row[0].removeprefix(f"chunks_{generation.id}_") for row in rows}
+
+
+def test_the_one_vector_index_of_earlier_versions_serves_until_there_is_one_for_each_pool(
+    filled, db, embedding, analyzer
+):
+    generation = filled.generation
+    enlarge(db, generation)
+    with db.connection() as conn:
+        conn.execute(
+            f"CREATE INDEX chunks_{generation.id}_embedding ON chunks_{generation.id} USING hnsw "
+            f"((embedding::halfvec({embedding.spec.dimension})) halfvec_ip_ops)".encode()
+        )
+    statement, limits = Statements(generation).meaning_statement(Scope(), [(True, 10)])
+    before = plan(db, statement, limits | {"q": HalfVector(embedding.embed_query("환율"))}, without="sort")
+    assert f"Index Scan using chunks_{generation.id}_embedding on" in before
+    assert search(Searcher(db, generation), embedding, analyzer)
+    assert build_indexes(db, generation)
+    assert index_names(db, generation) == {"embedding_ko", "embedding_other", "terms"}
+    assert search(Searcher(db, generation), embedding, analyzer)
+    assert not build_indexes(db, generation)
+
+
+def test_two_processes_may_build_at_once(filled, db):
+    enlarge(db, filled.generation)
+    with ThreadPoolExecutor(2) as both:
+        assert any(both.map(lambda _: build_indexes(db, filled.generation), range(2)))
+    assert index_names(db, filled.generation) == {"embedding_ko", "embedding_other", "terms"}
 
 
 # --- version 1 ----------------------------------------------------------------------------------------------------
@@ -331,6 +373,7 @@ def test_a_database_of_version_1_is_taken_over(database_url, embedding, analyzer
         with pytest.raises(IndexMismatch, match="chunker 1"):
             open_active(db, other_manifest(embedding))
         enlarge(db, generation)
+        build_indexes(db, generation)
         assert_plans(db, generation, embedding, analyzer)
 
 

@@ -15,6 +15,7 @@ import pytest
 from knowledge.errors import ServerStartFailed
 from knowledge.servers import EmbeddedServers, binaries
 from knowledge.servers.hints import hint_for
+from knowledge.servers.postgres import shared_buffers_mb
 
 from .servers_support import (
     OtherProcess,
@@ -56,7 +57,7 @@ def test_postgres_has_vectors_and_is_durable_and_the_app_is_no_superuser(servers
         assert connection.execute("SELECT similarity('연차휴가', '연차휴가를') > 0.4").fetchone() == (True,)
         assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
         wanted = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "listen_addresses": ""}
-        wanted |= {"shared_buffers": "128MB", "maintenance_work_mem": "256MB", "max_connections": "50"}
+        wanted |= {"maintenance_work_mem": "256MB", "max_connections": "50"}
         assert {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted} == {
             name: (value,) for name, value in wanted.items()
         }
@@ -64,6 +65,17 @@ def test_postgres_has_vectors_and_is_durable_and_the_app_is_no_superuser(servers
         assert connection.execute(locale).fetchone() == ("b", "C.UTF-8", "C.UTF-8")
         version = connection.info.parameter_status("server_version")
     assert found.where.startswith(f"embedded PostgreSQL {version} in ")
+
+
+def test_postgres_caches_in_a_share_of_the_memory_unless_its_owner_says_how_much(data_dir):
+    assert [shared_buffers_mb(gib << 29) for gib in (0, 1, 4, 64)] == [64, 64, 256, 1024]
+    with EmbeddedServers(data_dir) as servers, psycopg.connect(servers.postgres().url) as connection:
+        row = connection.execute("SELECT pg_size_bytes(current_setting('shared_buffers')) >> 20").fetchone()
+    assert row and 64 <= row[0] <= 1024
+    with (data_dir / "postgres" / "data" / "postgresql.conf").open("a") as conf:
+        conf.write("shared_buffers = 96MB  # ours\n")
+    with EmbeddedServers(data_dir) as servers, psycopg.connect(servers.postgres().url) as connection:
+        assert connection.execute("SHOW shared_buffers").fetchone() == ("96MB",)
 
 
 def test_app_cannot_run_programs_through_sql(servers):

@@ -13,6 +13,7 @@ import pytest
 from knowledge import database as database_module
 from knowledge.database import Database, migrate, redact
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, IndexMismatch
+from knowledge.filters import Filters
 from knowledge.generations import Manifest, open_active
 from knowledge.search import Searcher
 from knowledge.store import EmbeddedChunk, IndexCounts, IndexStore
@@ -161,19 +162,16 @@ def test_chunk_ids_depend_on_content_alone(store, db, embedding, analyzer):
     assert ids() == before
 
 
-def test_search_refuses_a_weight_out_of_range(db, store):
-    with pytest.raises(ValueError, match=r"0\.\.1"):
-        Searcher(db, store.generation, meaning_weight=2)
-
-
 def test_hostile_names_are_values(store, db, embedding, analyzer):
     for path in ("a'; DROP TABLE chunks; --.md", "x:draft %s {} .md"):
-        store.replace(*make(path, ["환율"], embedding=embedding, analyzer=analyzer, collection="c'; DROP"), reading="1")
+        document = make(path, [f"환율, {path}"], embedding=embedding, analyzer=analyzer, collection="c'; DROP")
+        store.replace(*document, reading="1")
     searcher = Searcher(db, store.generation)
     vector = embedding.embed_query("환율")
-    found = searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["c'; DROP"])
+    found = searcher.search(vector, analyzer.analyze("환율"), top_k=5, filters=Filters(collections=("c'; DROP",)))
     assert len(found.evidence) == 2
-    assert searcher.search(vector, analyzer.analyze("환율"), top_k=5, collections=["x' OR '1'='1"]).evidence == ()
+    other = Filters(collections=("x' OR '1'='1",))
+    assert searcher.search(vector, analyzer.analyze("환율"), top_k=5, filters=other).evidence == ()
 
 
 def test_vectors_are_normalised_halfvec(store, db, embedding, analyzer):

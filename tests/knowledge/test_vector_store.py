@@ -1,11 +1,10 @@
-"""Stock LlamaIndex parts read our index; hostile filters are refused or match nothing."""
+"""Our own store where it differs from LlamaIndex's: filters that are refused, matched exactly or hold at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from llama_index.core import VectorStoreIndex
-from llama_index.core.llms import MockLLM
-from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.vector_stores import (
     FilterCondition,
     FilterOperator,
@@ -13,63 +12,48 @@ from llama_index.core.vector_stores import (
     MetadataFilters,
     VectorStoreQuery,
 )
-from llama_index.core.vector_stores.types import VectorStoreQueryMode
 from llama_index.vector_stores.postgres import PGVectorStore
 
-from knowledge.errors import GakjuError
+from knowledge.errors import InvalidFilter
+from knowledge.filters import Filters
+from knowledge.metadata_filters import to_filters
 from knowledge.search import Searcher
-from knowledge.store import make_document_id
+from knowledge.store import IndexStore
 from knowledge.vector_store import EvidenceVectorStore
-from tests.knowledge.test_store import make
+from tests.knowledge.filled_index import filled_index
 
 QUESTION = "환율이 떨어지면 옥수수 값은?"
+DOCUMENTS = [
+    ("a", "fx.md", ["환율이 떨어지면 옥수수 수입 원가가 내려간다."]),
+    ("a", "leave.md", ["Employees have fifteen days of annual leave."]),
+    ("b", "fx-b.md", ["환율과 옥수수 이야기가 다른 모음에도 있다."]),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(servers, embedding, analyzer) -> Iterator[IndexStore]:
+    with filled_index(servers, embedding, analyzer, DOCUMENTS) as store:
+        yield store
 
 
 @pytest.fixture
-def vector_store(store, db, embedding, analyzer) -> EvidenceVectorStore:
-    for collection, path, text in [
-        ("a", "fx.md", "환율이 떨어지면 옥수수 수입 원가가 내려간다."),
-        ("a", "leave.md", "Employees have fifteen days of annual leave."),
-        ("b", "fx-b.md", "환율과 옥수수 이야기가 다른 모음에도 있다."),
-    ]:
-        store.replace(*make(path, [text], embedding=embedding, analyzer=analyzer, collection=collection), reading="1")
-    return EvidenceVectorStore(Searcher(db, store.generation), store, analyzer)
+def vector_store(filled, analyzer) -> EvidenceVectorStore:
+    return EvidenceVectorStore(Searcher(filled.db, filled.generation), filled, analyzer)
 
 
 def only(*conditions: MetadataFilter, condition: FilterCondition = FilterCondition.AND) -> MetadataFilters:
     return MetadataFilters(filters=list(conditions), condition=condition)
 
 
-def paths(result) -> list[str]:
-    return [node.metadata["document"] for node in result.nodes]
-
-
-def test_a_stock_index_retrieves_from_it(vector_store, embedding):
-    assert isinstance(vector_store, PGVectorStore)
-    index = VectorStoreIndex.from_vector_store(vector_store, embed_model=embedding)
-    nodes = index.as_retriever(similarity_top_k=2).retrieve(QUESTION)
-    assert nodes[0].node.metadata["document"] == "fx.md" and len(nodes) == 2
-    answer = index.as_query_engine(llm=MockLLM()).query(QUESTION)
-    assert answer.source_nodes
-
-
-async def test_a_stock_fusion_retriever_and_async_work(vector_store, embedding):
-    index = VectorStoreIndex.from_vector_store(vector_store, embed_model=embedding)
-    fusion = QueryFusionRetriever([index.as_retriever()], num_queries=1, llm=MockLLM(), use_async=False)
-    assert fusion.retrieve(QUESTION)[0].node.metadata["document"] == "fx.md"
-    assert (await index.as_retriever().aretrieve(QUESTION))[0].node.metadata["document"] == "fx.md"
-
-
-def test_words_alone(vector_store):
-    query = VectorStoreQuery(query_str="annual leave", mode=VectorStoreQueryMode.TEXT_SEARCH, similarity_top_k=3)
-    assert paths(vector_store.query(query)) == ["leave.md"]
+def test_it_is_a_pgvectorstore_that_opens_no_connection_of_its_own(vector_store):
+    assert isinstance(vector_store, PGVectorStore) and vector_store.class_name() == "EvidenceVectorStore"
 
 
 def test_filter_by_collection(vector_store, embedding):
     def ask(*filters: MetadataFilter) -> list[str]:
         vector = embedding.embed_query(QUESTION).tolist()
         query = VectorStoreQuery(query_embedding=vector, query_str=QUESTION, filters=only(*filters), similarity_top_k=9)
-        return paths(vector_store.query(query))
+        return [node.metadata["document"] for node in vector_store.query(query).nodes]
 
     assert ask(MetadataFilter(key="collection", value="b")) == ["fx-b.md"]
     either = MetadataFilter(key="collection", value=["a", "b"], operator=FilterOperator.IN)
@@ -79,36 +63,71 @@ def test_filter_by_collection(vector_store, embedding):
     assert ask(MetadataFilter(key="collection", value=":draft")) == []
 
 
+COLLECTION = MetadataFilter(key="collection", value="a")
+
+
 @pytest.mark.parametrize(
-    "filters",
+    ("filters", "named"),
     [
-        only(MetadataFilter(key="a'='b' OR 1=1 --", value="x")),
-        only(MetadataFilter(key="author", value="x")),
-        only(MetadataFilter(key="collection", value="a", operator=FilterOperator.NE)),
-        only(MetadataFilter(key="collection", value="a"), condition=FilterCondition.OR),
-        MetadataFilters(filters=[only(MetadataFilter(key="collection", value="a"))]),
+        (only(MetadataFilter(key="a'='b' OR 1=1 --", value="x")), "a'='b' OR 1=1 --"),
+        (only(MetadataFilter(key="author", value="x")), "author"),
+        (only(COLLECTION, MetadataFilter(key="author", value="x")), "author"),
+        (only(MetadataFilter(key="collection", value="a", operator=FilterOperator.NE)), "!="),
+        (only(MetadataFilter(key="collection", value=["a"], operator=FilterOperator.NIN)), "nin"),
+        (only(MetadataFilter(key="path", value="a", operator=FilterOperator.TEXT_MATCH)), "text_match"),
+        (only(MetadataFilter(key="path", value=None, operator=FilterOperator.IS_EMPTY)), "is_empty"),
+        (only(MetadataFilter(key="date", value="2024-01-01")), "date"),
+        (only(MetadataFilter(key="collection", value="a", operator=FilterOperator.GT)), "collection"),
+        (only(COLLECTION, condition=FilterCondition.OR), "or"),
+        (only(COLLECTION, condition=FilterCondition.NOT), "not"),
+        (MetadataFilters(filters=[COLLECTION, only(COLLECTION, condition=FilterCondition.NOT)]), "not"),
+    ],
+    ids=str,
+)
+def test_other_filters_are_refused_by_name_not_passed_over(vector_store, filters, named):
+    for read in (
+        lambda: vector_store.query(VectorStoreQuery(query_str="x", filters=filters)),
+        lambda: vector_store.get_nodes(filters=filters),
+    ):
+        with pytest.raises(InvalidFilter, match="not offered") as refused:
+            read()
+        assert named in str(refused.value) and "collection" in refused.value.hint
+
+
+@pytest.mark.parametrize("value", [1, 1.5, ["a", "b"], None, "a\0", "\udcff", "x" * 5_000], ids=ascii)
+def test_a_value_of_the_wrong_kind_is_refused(value):
+    with pytest.raises(InvalidFilter):
+        to_filters(only(MetadataFilter(key="collection", value=value)))
+
+
+def test_groups_without_end_are_refused():
+    deep = only(COLLECTION)
+    for _ in range(100):
+        deep = MetadataFilters(filters=[deep])
+    with pytest.raises(InvalidFilter, match="nested"):
+        to_filters(deep)
+    with pytest.raises(InvalidFilter, match="nested"):
+        to_filters(only(*[COLLECTION] * 1_000))
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "after", "before"),
+    [
+        (FilterOperator.GTE, "2024-03-01T00:00:00Z", "2024-03-01T00:00:00Z", None),
+        (FilterOperator.GT, "2024-03-01T00:00:00Z", "2024-03-01T00:00:00.000001Z", None),
+        (FilterOperator.LT, "2024-03-01T00:00:00Z", None, "2024-03-01T00:00:00Z"),
+        (FilterOperator.LTE, "2024-03-01T00:00:00Z", None, "2024-03-01T00:00:00.000001Z"),
+        (FilterOperator.GTE, "2024-03-01", "2024-03-01", None),
+        (FilterOperator.GT, "2024-03-01", "2024-03-02", None),  # a day is over when the next begins
+        (FilterOperator.LT, "2024-03-01", None, "2024-03-01"),
+        (FilterOperator.LTE, "2024-02-29", None, "2024-03-01"),
     ],
 )
-def test_other_filters_are_refused_not_passed_over(vector_store, filters):
-    with pytest.raises(GakjuError, match="not offered"):
-        vector_store.query(VectorStoreQuery(query_str="x", filters=filters))
+def test_dates_hold_their_ends_in_or_out(operator, value, after, before):
+    found = to_filters(only(MetadataFilter(key="date", value=value, operator=operator)))
+    assert found == Filters.from_dict({"modified_after": after, "modified_before": before})
 
 
-def test_nodes_by_id_and_delete_by_document(vector_store, store):
-    found = vector_store.query(VectorStoreQuery(query_str="annual leave", mode=VectorStoreQueryMode.SPARSE))
-    (node,) = vector_store.get_nodes([found.ids[0], "no-such-id"])
-    assert node.node_id == found.ids[0] and node.get_content() == "Employees have fifteen days of annual leave."
-    vector_store.delete(str(make_document_id("a", "leave.md")))
-    vector_store.delete("unknown")
-    assert store.counts().documents == 2
-
-
-def test_writing_node_by_node_is_refused(vector_store):
-    for write in (lambda: vector_store.add([]), vector_store.clear, lambda: vector_store.delete_nodes(["x"])):
-        with pytest.raises(GakjuError):
-            write()
-
-
-def test_a_mode_that_is_not_offered_is_said(vector_store):
-    with pytest.raises(GakjuError, match="mmr"):
-        vector_store.query(VectorStoreQuery(query_str="x", mode=VectorStoreQueryMode.MMR))
+def test_the_last_of_all_days_has_none_after_it():
+    with pytest.raises(InvalidFilter, match="9999"):
+        to_filters(only(MetadataFilter(key="date", value="9999-12-31", operator=FilterOperator.LTE)))

@@ -252,7 +252,7 @@ CORRUPTIONS = {
     "term_ids": "UPDATE chunks SET term_ids = term_ids[2:] WHERE ordinal = 1",
     "term_weights": "UPDATE chunks SET term_weights = ('{' || term_ids[1] || ':-1}/1000000000')::sparsevec "
     "WHERE ordinal = 1",
-    "dimension": "DROP INDEX IF EXISTS chunks_1_embedding; UPDATE chunks SET embedding = '[1,0]' WHERE ordinal = 1",
+    "dimension": "DROP INDEX IF EXISTS chunks_1_embedding_ko, chunks_1_embedding_other; UPDATE chunks SET embedding = '[1,0]' WHERE ordinal = 1",
     "norm": "UPDATE chunks SET embedding = l2_normalize(embedding) * array_fill(0.99, '{384}')::halfvec",
     "term_counts": "UPDATE term_counts SET chunks = chunks + 1",
     "chunk_counts": "UPDATE chunk_counts SET chunks = chunks - 1",
