@@ -3,6 +3,8 @@
     gakju run               the page and its API (what `make run` does)
     gakju ingest add PATH…  documents into the index; status, retry, remove, prune, reembed, watch and verify beside it
     gakju ask "QUESTION"    a question to the running app, from a terminal
+    gakju search "QUESTION" what is found for a question, and with --explain why
+    gakju eval new-set DIR  questions to your own documents, and with `eval retrieval --set DIR` how well they are found
 
 Exit codes: 0 done; 1 done in part; 2 wrong use or setting; 3 something it needs does not answer.
 """
@@ -35,6 +37,7 @@ from ingest.cli import add_commands
 from ingest.cli.tools import opened
 from knowledge.errors import GakjuError
 from settings import Settings, SettingsError, load_settings
+from web.search_arguments import add_arguments as add_search_arguments
 from wiring import Index, ingest_quietly, open_index, open_service, open_tools, search_parts
 
 # What loads models or the page is imported where it is used: `gakju ingest status` needs neither.
@@ -62,8 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        for name in ("httpx", "httpcore", "openai"):  # they log URLs, and at DEBUG questions and passages
+        for name in ("httpx", "httpx2", "httpcore", "openai"):  # they log URLs, and at DEBUG questions and passages
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("mcp").setLevel(
+            logging.CRITICAL
+        )  # session ids and tracebacks; pipelines/tools says what failed
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # knowledge/database.py says it once
         return int(arguments.command(settings, arguments))
     except SettingsError as exc:
@@ -94,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--new", action="store_true", help="start a new conversation")
     ask.add_argument("--url", help="where the app runs (default: http://HOST:PORT)")
     ask.set_defaults(command=_ask)
+    search = commands.add_parser("search", help="what is found for a question, and with --explain why")
+    add_search_arguments(search)
+    search.set_defaults(command=_search)
+    # No sign begins an option here: all that follows is the evaluation's own.
+    evaluate = commands.add_parser("eval", help="how well your documents are found", add_help=False, prefix_chars="\0")
+    evaluate.add_argument("rest", nargs="*")
+    evaluate.set_defaults(command=_eval)
     return parser
 
 
@@ -107,6 +120,20 @@ def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
 
     url = arguments.url or f"http://{_url_host(settings)}:{settings.port}"
     return ask(url, arguments.question, session_file=settings.data_dir / "ask-session", new=arguments.new)
+
+
+def _search(settings: Settings, arguments: argparse.Namespace) -> int:
+    with opened(open_index(settings), "index", quiet=arguments.json) as index:
+        from web.search_terminal import run
+
+        parts, _ = search_parts(settings, index)
+        return run(parts["retriever"], parts["gate"], arguments)
+
+
+def _eval(settings: Settings, arguments: argparse.Namespace) -> int:
+    from eval.__main__ import main as evaluate
+
+    return evaluate(arguments.rest)
 
 
 def _run(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -74,12 +74,23 @@ class Settings(BaseSettings):
     llm_idle_timeout_s: float = Field(15, gt=0, le=600)
     llm_total_timeout_s: float = Field(300, gt=0, le=3600)
 
+    # Whether each sentence of an answer is held against what it cites: by rules, by the language model as well, or not.
+    verify: Literal["rules", "llm", "off"] = "rules"
+
     # Who embeds. Unset = the bundled multilingual-e5-small.
     embed_base_url: HttpUrl = ""
     embed_model: str = ""
     embed_api_key: SecretStr = SecretStr("")
     embed_query_prefix: str = ""
     embed_passage_prefix: str = ""
+    embed_dimensions: int = Field(0, ge=0, le=4000)
+
+    # Who reads question and passage together once more. Unset = nobody.
+    rerank_base_url: HttpUrl = ""
+    rerank_model: str = ""
+    rerank_api_key: SecretStr = SecretStr("")
+    rerank_top_n: int = Field(30, ge=1, le=200)
+    rerank_timeout_s: float = Field(5, gt=0, le=9)
 
     # The page.
     host: str = "127.0.0.1"
@@ -95,7 +106,10 @@ class Settings(BaseSettings):
     max_file_mb: int = Field(200, ge=1, le=10_000)
     file_timeout_s: float = Field(120, ge=1, le=3600)
 
-    # Conversations.
+    # Conversations. A file of styles that a session may take, see pipelines/personas.py; unset = none.
+    personas_file: Path | None = None
+    # MCP servers and functions that may be asked where the documents do not tell; unset = none.
+    tools_file: Path | None = None
     max_message_chars: int = Field(8_000, ge=100, le=100_000)
     session_ttl_hours: float = Field(24 * 30, gt=0)
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

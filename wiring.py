@@ -16,7 +16,7 @@ from ingest.cli.tools import Tools
 from knowledge.database import Database, redact
 from knowledge.generations import Generation, Manifest, open_active
 from knowledge.servers import EmbeddedServers
-from settings import Settings
+from settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from ingest.ingestor import Ingestor
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from knowledge.lexemes import Analyzer
     from knowledge.live_index import LiveIndex
     from knowledge.store import IndexStore
+    from pipelines.llm import VllmChat
+    from pipelines.personas import Persona
+    from pipelines.rerank import Reranker
     from pipelines.service import ChatService
 
 
@@ -99,6 +102,7 @@ def _embedding_of(settings: Settings, manifest: Manifest) -> GakjuEmbedding | No
         api_key=settings.embed_api_key.get_secret_value(),
         query_prefix=str(manifest.embedding["query_prefix"]),
         passage_prefix=str(manifest.embedding["passage_prefix"]),
+        dimensions=0 if is_bundled else manifest.dimension,
         cache_dir=settings.data_dir.absolute() / "cache",
     )
 
@@ -111,14 +115,15 @@ def manifest_of(settings: Settings, embedding: GakjuEmbedding) -> Manifest:
 
 
 def open_embedding(settings: Settings) -> GakjuEmbedding:
-    from knowledge.embedding import build_embedding
+    from knowledge.embedding import build_embedding, configured_prefix
 
     return build_embedding(
         base_url=settings.embed_base_url,
         model=settings.embed_model,
         api_key=settings.embed_api_key.get_secret_value(),
-        query_prefix=settings.embed_query_prefix,
-        passage_prefix=settings.embed_passage_prefix,
+        query_prefix=configured_prefix(settings.embed_query_prefix),
+        passage_prefix=configured_prefix(settings.embed_passage_prefix),
+        dimensions=settings.embed_dimensions,
         cache_dir=settings.data_dir.absolute() / "cache",
     )
 
@@ -193,8 +198,9 @@ def open_workers(
             embed_base_url=settings.embed_base_url,
             embed_model=settings.embed_model,
             embed_api_key=settings.embed_api_key.get_secret_value(),
-            embed_query_prefix=settings.embed_query_prefix,
-            embed_passage_prefix=settings.embed_passage_prefix,
+            embed_query_prefix=embedding.spec.query_prefix,
+            embed_passage_prefix=embedding.spec.passage_prefix,
+            embed_dimensions=settings.embed_dimensions,
         )
         workers = RayWorkers(recipe, manifest=manifest_of(settings, embedding), address=ray_address)
     try:
@@ -217,63 +223,109 @@ def ingest_quietly(settings: Settings, index: Index, paths: Sequence[Path]) -> i
 @contextmanager
 def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
     """The conversation over `index`, with the memory and the language model that the settings name."""
-    from pipelines import llm as chat
+    from knowledge.views import Views
     from pipelines.chatlog import ChatLog
+    from pipelines.checking import Judge, RuleChecker
     from pipelines.memory import SessionMemory, connect
+    from pipelines.memory_tools import ToolCache
     from pipelines.service import ChatService, Parts
+    from pipelines.tools.toolbox import open_toolbox
 
     url, where = settings.redis_url, redact(settings.redis_url)
     if not url:
         running = index.servers.redis()
         url, where = running.url, running.where
-    sessions = SessionMemory(
-        connect(url), ttl_s=settings.session_ttl_hours * 3600, prefix=settings.redis_prefix
-    )
+    client = connect(url)
+    sessions = SessionMemory(client, ttl_s=settings.session_ttl_hours * 3600, prefix=settings.redis_prefix)
     parts_of_index, embedding = search_parts(settings, index)
-    model = (
-        chat.connect(
-            base_url=settings.llm_base_url,
-            model=settings.llm_model,
-            api_key=settings.llm_api_key.get_secret_value(),
-            temperature=settings.llm_temperature,
-            max_tokens=settings.llm_max_tokens,
-            timeouts=chat.Timeouts(
-                connect_s=settings.llm_connect_timeout_s,
-                first_token_s=settings.llm_first_token_timeout_s,
-                idle_s=settings.llm_idle_timeout_s,
-                total_s=settings.llm_total_timeout_s,
-            ),
-        )
-        if settings.llm_base_url
-        else parts_of_index.pop("llm")
-    )
+    model = connect_llm(settings) if settings.llm_base_url else parts_of_index.pop("llm")
+    views = Views(index.db)
+    toolbox = open_toolbox(settings.tools_file, cache=ToolCache(client, prefix=settings.redis_prefix))
     parts = Parts(
         db=index.db,
         analyzer=index.analyzer,
         llm=model,
         sessions=sessions,
         chat_log=ChatLog(settings.data_dir.absolute() / "logs" / "chat.jsonl"),
+        checker=None if settings.verify == "off" else RuleChecker(index.analyzer),
+        personas=_personas(settings),
+        views=views,
+        toolbox=toolbox,
+        judge=Judge(model) if settings.verify == "llm" and settings.llm_base_url else None,
         **parts_of_index,
     )
     running_on = {"database": index.where, "memory": where, "embedding": embedding}
     try:
         yield ChatService(parts, where=running_on, max_message_chars=settings.max_message_chars)
     finally:
+        toolbox.close()
+        views.close()
         sessions.close()
+
+
+def connect_llm(settings: Settings) -> VllmChat:
+    """The language model that the settings name; makes no call."""
+    from pipelines import llm as chat
+
+    return chat.connect(
+        base_url=settings.llm_base_url,
+        model=settings.llm_model,
+        api_key=settings.llm_api_key.get_secret_value(),
+        temperature=settings.llm_temperature,
+        max_tokens=settings.llm_max_tokens,
+        timeouts=chat.Timeouts(
+            connect_s=settings.llm_connect_timeout_s,
+            first_token_s=settings.llm_first_token_timeout_s,
+            idle_s=settings.llm_idle_timeout_s,
+            total_s=settings.llm_total_timeout_s,
+        ),
+    )
+
+
+def _personas(settings: Settings) -> dict[str, Persona]:
+    from pipelines.personas import PersonasError, load_personas
+
+    if settings.personas_file is None:
+        return {}
+    try:
+        return load_personas(settings.personas_file)
+    except PersonasError as exc:
+        raise SettingsError(f"PERSONAS_FILE: {exc}") from exc
+
+
+def _reranker(settings: Settings) -> Reranker | None:
+    from pipelines.rerank import Reranker
+    from pipelines.rerank_client import RerankClient
+
+    if not settings.rerank_base_url:
+        return None
+    key = settings.rerank_api_key.get_secret_value()
+    client = RerankClient(settings.rerank_base_url, model=settings.rerank_model, api_key=key)
+    return Reranker(client, top_n=settings.rerank_top_n, timeout_s=settings.rerank_timeout_s)
 
 
 def search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]:
     """The parts of the service that belong to one generation of the index, and what is said of its embedding."""
+    from knowledge.instant_refill import refill
     from pipelines.gate import Gate
+    from pipelines.instant import InstantAnswers
     from pipelines.quote import QuoteLLM
     from pipelines.retriever import EvidenceRetriever
 
     opened = index.live.current
+    refill(index.db, opened.generation)  # of documents that an older Gakju stored
     spec = opened.embedding.spec
     parts: dict[str, Any] = {
         "store": opened.store,
-        "retriever": EvidenceRetriever(opened.searcher, opened.embedding, index.analyzer, top_k=settings.top_k),
+        "retriever": EvidenceRetriever(
+            opened.searcher,
+            opened.embedding,
+            index.analyzer,
+            top_k=settings.top_k,
+            reranker=_reranker(settings),
+        ),
         "gate": Gate.load(spec.name),
+        "instant": InstantAnswers(index.db, opened.generation, index.analyzer),
     }
     if not settings.llm_base_url:
         parts["llm"] = QuoteLLM(analyzer=index.analyzer, embedding=opened.embedding, idf=opened.searcher.idf)

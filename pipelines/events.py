@@ -1,6 +1,6 @@
 """What a turn of the conversation tells while it happens. One type, every face: page, API, terminal.
 
-Order: Started, Searching, Found, Token…, then exactly one of Done or Failed. `Failed` may come at any moment; what was
+Order: Started, Searching, Found, ToolCalled…, Token…, Checked where claims were checked, then exactly one of Done or Failed. `Failed` may come at any moment; what was
 streamed before it stays true and is stored as interrupted.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from knowledge.types import Citation, Evidence
+from pipelines.checking.claim import Claim
 
 Status = Literal["pending", "complete", "interrupted", "failed"]
 
@@ -20,7 +21,8 @@ class Turn:
     """A question and its answer, as stored. `answer` is Markdown with `[n]`; every n is in `citations`.
 
     `retrieved`: everything the search found, in rank order, cited or not. `refused`: the documents do not carry an
-    answer. `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds since the question came (search_ms,
+    answer. `claims`: the answer's sentences, each held against what it cites; none where that is off or was not reached.
+    `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds since the question came (search_ms,
     first_token_ms, total_ms). `ts`: seconds since the epoch.
     """
 
@@ -35,6 +37,7 @@ class Turn:
     citations: tuple[Citation, ...] = ()
     retrieved: tuple[Evidence, ...] = ()
     dropped_citations: int = 0
+    claims: tuple[Claim, ...] = ()
     llm: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     usage: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Turn:
             "citations": [citation.to_dict() for citation in self.citations],
             "retrieved": [evidence.to_dict() for evidence in self.retrieved],
             "dropped_citations": self.dropped_citations,
+            "claims": [claim.to_dict() for claim in self.claims],
             "llm": self.llm,
             "timings": dict(self.timings),
             "usage": dict(self.usage),
@@ -66,6 +70,7 @@ class Turn:
                 **data,
                 "citations": tuple(Citation.from_dict(item) for item in data["citations"]),
                 "retrieved": tuple(Evidence.from_dict(item) for item in data["retrieved"]),
+                "claims": tuple(Claim.from_dict(item) for item in data.get("claims", ())),
             }
         )
 
@@ -89,10 +94,30 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool was asked. `evidence`: its result, which is in `Turn.retrieved` from now on. `failure`: why nothing came of
+    it (a reason of pipelines/tools), else "". `stale`: an older result stands in for one that could not be had."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    evidence: Evidence | None = None
+    cached: bool = False
+    stale: bool = False
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """Answer text to append. Citation markers come whole (`[1]`), and only those that exist."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Every sentence of the answer, held against what it cites."""
+
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +140,4 @@ class Failed:
     turn: Turn | None = None
 
 
-Event = Started | Searching | Found | Token | Done | Failed
+Event = Started | Searching | Found | ToolCalled | Token | Checked | Done | Failed

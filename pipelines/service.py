@@ -9,24 +9,32 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.llms import LLM
 
 from knowledge.database import Database
 from knowledge.errors import GakjuError, InvalidMessage, MemoryUnavailable
+from knowledge.instant_mining import Kind
 from knowledge.lexemes import Analyzer
 from knowledge.store import IndexStore
+from knowledge.views import Entry, Views
 from pipelines.chatlog import ChatLog
-from pipelines.engine import WAIT_S, FootnoteChatEngine
+from pipelines.checking import Judge, RuleChecker
+from pipelines.engine import FootnoteChatEngine
 from pipelines.events import Done, Event, Failed, Turn
+from pipelines.export import Format, export
 from pipelines.gate import Gate
+from pipelines.instant import InstantAnswers
 from pipelines.llm import VllmChat
 from pipelines.memory import SessionMemory
 from pipelines.memory_directory import Session
+from pipelines.personas import NOBODY, Persona, chosen
 from pipelines.retriever import EvidenceRetriever
 from pipelines.sampling import Sampling
+from pipelines.tools.toolbox import Toolbox
+from pipelines.turn_parts import WAIT_S, TurnOptions, TurnParts
 
 _HEALTH_TIMEOUT_S = 0.6
 
@@ -56,6 +64,12 @@ class Parts:
     gate: Gate
     sessions: SessionMemory
     chat_log: ChatLog
+    checker: RuleChecker | None = None
+    judge: Judge | None = None
+    instant: InstantAnswers | None = None
+    views: Views | None = None
+    toolbox: Toolbox | None = None
+    personas: Mapping[str, Persona] = field(default_factory=dict)
 
 
 class ChatService:
@@ -97,19 +111,25 @@ class ChatService:
         try:
             question = self._checked(message)
             sampling = Sampling.checked(options or {})
-            session_id, sessions = await self._session(session_id, owner)
+            session_id, sessions, persona = await self._session(session_id, owner)
         except GakjuError as exc:
             yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable)
             return
         engine = FootnoteChatEngine(
-            parts.retriever,
-            parts.llm,
-            parts.analyzer,
-            parts.gate,
+            TurnParts(
+                retriever=parts.retriever,
+                llm=parts.llm,
+                analyzer=parts.analyzer,
+                gate=parts.gate,
+                checker=parts.checker,
+                judge=parts.judge,
+                instant=parts.instant,
+                views=parts.views,
+                toolbox=parts.toolbox,
+            ),
             sessions=sessions,
             session_id=session_id,
-            sampling=sampling,
-            wait_s=wait_s,
+            options=TurnOptions(sampling=sampling, wait_s=wait_s, persona=persona),
         )
         last: Turn | None = None
         try:
@@ -123,8 +143,13 @@ class ChatService:
             if last:
                 await asyncio.shield(asyncio.to_thread(parts.chat_log.write, last))
 
-    async def new_session(self, *, owner: str) -> str:
-        return await asyncio.to_thread(self._parts.sessions.create, owner)
+    async def new_session(self, *, owner: str, persona: str = "") -> str:
+        """Raises: InvalidMessage: there is no such persona. MemoryUnavailable."""
+        chosen(self._parts.personas, persona)
+        return await asyncio.to_thread(self._parts.sessions.create, owner, persona=persona)
+
+    def personas(self) -> list[Persona]:
+        return list(self._parts.personas.values())
 
     async def sessions(self, *, owner: str, limit: int = 50, before: float | None = None) -> list[Session]:
         """The owner's conversations, the latest first; `before`: those last changed before that moment."""
@@ -153,6 +178,27 @@ class ChatService:
         """
         await asyncio.to_thread(self._parts.sessions.check, session_id, owner)
         return await asyncio.to_thread(self._parts.sessions.turns, session_id, last=last, before=before)
+
+    async def faq(self, k: int = 10, *, language: str = "") -> list[Entry]:
+        """The FAQ's questions with their answers, the most viewed first. Raises: DatabaseUnavailable, ValueError (k)."""
+        return await self._top("faq", k, language)
+
+    async def terms(self, k: int = 10, *, language: str = "") -> list[Entry]:
+        """The glossary's terms with their definitions, the most viewed first. Raises as `faq`."""
+        return await self._top("term", k, language)
+
+    async def _top(self, kind: Kind, k: int, language: str) -> list[Entry]:
+        parts = self._parts
+        if parts.views is None:
+            return []
+        generation = parts.store.generation
+        return await asyncio.to_thread(parts.views.top, kind, k, generation=generation, language=language)
+
+    async def export(self, session_id: str, *, owner: str, file_format: Format, language: str = "en") -> str:
+        """The conversation as Markdown or JSON. Raises as `history`."""
+        session = await asyncio.to_thread(self._parts.sessions.session, session_id, owner)
+        turns = await self.history(session_id, owner=owner)
+        return export(session, turns, file_format=file_format, language=language)
 
     async def about(self) -> About:
         """Raises:
@@ -197,15 +243,18 @@ class ChatService:
             )
         return text
 
-    async def _session(self, session_id: str, owner: str) -> tuple[str, SessionMemory | None]:
+    async def _session(self, session_id: str, owner: str) -> tuple[str, SessionMemory | None, Persona]:
         sessions = self._parts.sessions
         try:
-            if session_id:
-                await asyncio.to_thread(sessions.check, session_id, owner)
-                return session_id, sessions
-            return await self.new_session(owner=owner), sessions
+            if not session_id:
+                return await self.new_session(owner=owner), sessions, NOBODY
+            session = await asyncio.to_thread(sessions.session, session_id, owner)
+            # A persona that the operator took away must not leave a session that searches everything.
+            return session_id, sessions, chosen(self._parts.personas, session.persona)
         except MemoryUnavailable:
-            return session_id, None  # answer all the same; the page says that history is off
+            if session_id and any(persona.collections is not None for persona in self._parts.personas.values()):
+                raise  # nobody can tell what this session may search
+            return session_id, None, NOBODY  # answer all the same; the page says that history is off
 
 
 async def _state(check: Any) -> str:

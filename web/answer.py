@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
+from pipelines.events import Checked, Done, Event, Failed, Found, Searching, Started, Token, ToolCalled, Turn
 from web.inert import without_images
 from web.texts import PAGE, Language, error_text
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known of an answer at one moment. `phase`: starting, searching, reading, answering or finished."""
+    """What is known of an answer at one moment. `phase`: starting, searching, reading, asking, answering, checking or finished."""
 
     question: str
     session_id: str = ""
@@ -39,6 +39,10 @@ class Answer:
                 return replace(self, phase="reading", found=len(evidence))
             case Token(text):
                 return replace(self, phase="answering", text=self.text + text)
+            case ToolCalled():
+                return replace(self, phase="asking")
+            case Checked():
+                return replace(self, phase="checking")
             case Done(turn, notice):
                 return replace(self, phase="finished", turn=turn, text=turn.answer, notice=notice)
             case Failed(turn=turn):
@@ -74,7 +78,18 @@ class Answer:
 def turn_dict(turn: Turn) -> dict[str, Any]:
     """A turn as the API shows it: the evidence and how it came about, without question and answer."""
     whole = turn.to_dict()
-    names = ("session_id", "turn_id", "citations", "retrieved", "llm", "timings", "status", "search_query", "refused")
+    names = (
+        "session_id",
+        "turn_id",
+        "citations",
+        "retrieved",
+        "claims",
+        "llm",
+        "timings",
+        "status",
+        "search_query",
+        "refused",
+    )
     return {name: whole[name] for name in names} | {"notice": ""}
 
 

@@ -42,7 +42,7 @@
   const say = (name, values = {}) =>
     (texts[name] || name).replace(/\{(\w+)\}/g, (whole, key) => (key in values ? values[key] : whole));
 
-  const whoAnswered = (llm) => (llm === "quote mode" ? texts.quote_mode : llm);
+  const whoAnswered = (llm) => ({ "quote mode": texts.quote_mode, "instant answer": texts.instant_answer })[llm] || llm;
 
   /** A value that outlives the page; "" where storage is switched off, then it ends with the page. */
   function stored(storage, key) {
@@ -279,10 +279,25 @@
       cited.length
         ? make("ol", { class: "entries cited", "aria-label": texts.cited }, cited.map(citedEntry))
         : make("p", { class: "hint" }, texts.sources_none),
+      claimsToCheck(turn),
       others.length && make("details", { class: "others" },
         make("summary", {}, `${texts.not_cited} (${others.length})`),
         make("ol", { class: "entries" }, others.map(uncitedEntry))),
     ].filter(Boolean);
+  }
+
+  /** Sentences of the answer that a reader should look at, each with what speaks against it. */
+  function claimsToCheck(turn) {
+    const doubted = (turn.claims || []).filter((claim) => claim.verdict === "unsupported" || claim.verdict === "uncited" || claim.soft);
+    if (!doubted.length) return null;
+    const entry = (claim) => make("li", { class: "claim" },
+      make("span", { class: "tag" }, texts[`claim_${claim.verdict === "supported" ? "soft" : claim.verdict}`]), " ",
+      make("q", {}, clip(claim.text, 200)),
+      (claim.reasons || []).filter((reason) => texts[`reason_${reason.kind}`]).map((reason) => make("div", { class: "reason" },
+        say(`reason_${reason.kind}`, { claimed: reason.claimed }), reason.found && ` ${say("reason_found", { found: reason.found })}`)));
+    return make("details", { class: "claims", open: "" },
+      make("summary", {}, say("claims_to_check", { count: doubted.length })),
+      make("ul", {}, doubted.map(entry)), make("p", { class: "hint" }, texts.claims_hint));
   }
 
   const clip = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
@@ -336,7 +351,7 @@
   function phaseText(turn) {
     if (turn.phase === "searching") return say("phase_searching", { query: clip(turn.search_query, 120) });
     if (turn.phase === "reading") return say("phase_reading", { found: turn.found });
-    return turn.phase === "answering" ? texts.phase_answering : texts.phase_start;
+    return { asking: texts.phase_asking, answering: texts.phase_answering, checking: texts.phase_checking }[turn.phase] || texts.phase_start;
   }
 
   function drawBanner() {
@@ -432,7 +447,7 @@
       const current = turns.at(-1);
       if (current?.status === "pending") {
         turns = [...turns.slice(0, -1), { ...current, status: "interrupted", wasStopped: true }];
-        if (current.phase !== "answering") giveBack(current.question);
+        if (current.phase !== "answering" && current.phase !== "checking") giveBack(current.question);
       }
       report(texts.stopped);
       drawPanel();

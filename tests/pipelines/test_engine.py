@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from llama_index.core.llms import ChatMessage, MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -13,6 +15,7 @@ from pipelines.gate import OPEN, Gate
 from pipelines.quote import QuoteLLM
 from pipelines.retriever import EvidenceRetriever
 from pipelines.rewrite import SearchQuery, refers_back
+from pipelines.turn_parts import TurnParts
 from tests.fakes.vllm import FakeVllm, Reply
 from tests.pipelines.conftest import FX, llm_at
 
@@ -27,14 +30,10 @@ def retriever(knowledge, db, embedding, analyzer):
 
 @pytest.fixture
 def engine(retriever, embedding, analyzer, sessions):
-    return FootnoteChatEngine(
-        retriever,
-        QuoteLLM(analyzer=analyzer, embedding=embedding),
-        analyzer,
-        Gate.load(embedding.spec.name),
-        sessions=sessions,
-        session_id=sessions.create(""),
+    parts = TurnParts(
+        retriever, QuoteLLM(analyzer=analyzer, embedding=embedding), analyzer, Gate.load(embedding.spec.name)
     )
+    return FootnoteChatEngine(parts, sessions=sessions, session_id=sessions.create(""))
 
 
 async def test_achat_answers_with_source_nodes(engine):
@@ -61,7 +60,7 @@ def test_sync_chat_and_stream(engine):
 async def test_a_failed_turn_raises_with_its_sentence(engine):
     with FakeVllm() as fake:
         fake.always(Reply("반", end="eof"))
-        engine._llm = llm_at(fake.base_url)
+        engine._parts = replace(engine._parts, llm=llm_at(fake.base_url))
         with pytest.raises(GakjuError, match=r"broke off|ended|interrupt"):
             await engine.achat(QUESTION)
 

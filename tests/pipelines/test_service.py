@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from knowledge.errors import SessionNotFound
-from pipelines.events import Done, Failed, Found, Searching, Started, Token
+from knowledge.errors import InvalidMessage, SessionNotFound
+from pipelines.events import Checked, Done, Failed, Found, Searching, Started, Token
 from pipelines.memory import SessionMemory, connect
+from pipelines.personas import Persona
 from pipelines.prompt import NO_ANSWER
 from tests.fakes.vllm import TOO_LONG, FakeVllm, Reply, Status
 from tests.pipelines.conftest import FREIGHT, FX, llm_at
@@ -241,7 +242,7 @@ async def test_the_first_token_is_timed_when_it_comes(make_service):
 
 
 async def test_broken_footnotes_do_not_keep_a_failed_turn_open(make_service, monkeypatch):
-    monkeypatch.setattr("pipelines.engine.make_citations", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("pipelines.turn_run.make_citations", lambda *_, **__: 1 / 0)
     with FakeVllm() as fake:
         fake.always(Reply("내려갑니다 [1]. 그리고", end="eof"))
         service = make_service(llm=llm_at(fake.base_url))
@@ -381,3 +382,104 @@ async def test_sessions_are_listed_renamed_deleted_and_brought_back(make_service
     for call in (service.rename_session(session_id, "x", owner="ben"), service.delete_session(session_id, owner="ben")):
         with pytest.raises(SessionNotFound):
             await call
+
+
+async def test_a_conversation_is_exported_with_its_footnotes(make_service):
+    service = make_service()
+    session_id = await service.new_session(owner="anna")
+    done = (await collect(service, QUESTION, session_id=session_id, owner="anna"))[-1]
+    text = await service.export(session_id, owner="anna", file_format="markdown", language="ko")
+    assert text.startswith(f"# {QUESTION}\n") and f"## 질문: {QUESTION}" in text
+    assert done.turn.answer in text and "- [1] " in text and "(fx.md)" in text
+    data = json.loads(await service.export(session_id, owner="anna", file_format="json"))
+    assert data["turns"] == [done.turn.to_dict()] and data["session"]["turns"] == 1
+    with pytest.raises(SessionNotFound):
+        await service.export(session_id, owner="ben", file_format="json")
+
+
+async def test_each_sentence_is_held_against_what_it_cites(make_service):
+    with FakeVllm() as fake:
+        fake.always(
+            Reply("연차는 15일입니다 [1]. 환율이 떨어지면 원화 운임이 20% 내려간다 [2]. 각주가 없는 문장입니다.")
+        )
+        service = make_service(llm=llm_at(fake.base_url), checker=True)
+        events = await collect(service, "How many days of annual leave are employees entitled to?")
+        kinds = [type(event) for event in events]
+        assert kinds[-2:] == [Checked, Done] and kinds.count(Checked) == 1
+        turn = events[-1].turn
+        assert [claim.verdict for claim in turn.claims][1:] == ["unsupported", "uncited"]
+        assert {reason.kind for reason in turn.claims[1].reasons} & {"number", "unit"}
+        assert turn.claims == events[-2].claims and turn.timings["check_ms"] > 0
+        (stored,) = await service.history(turn.session_id, owner="")
+        assert stored == turn, "claims are part of the stored turn"
+
+
+async def test_quoted_answers_are_supported_and_refusals_are_not_checked(make_service):
+    service = make_service(checker=True)
+    turn = (await collect(service, QUESTION))[-1].turn
+    assert turn.claims and {claim.verdict for claim in turn.claims} == {"supported"}
+    refused = (await collect(service, "quantum chromodynamics lattice gauge"))[-1].turn
+    assert refused.refused and refused.claims == ()
+
+
+async def test_a_persona_colours_the_answer_and_confines_the_search(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("내려갑니다 [1]."))
+        elsewhere = Persona("elsewhere", collections=("nowhere",))
+        personas = {"grain": Persona("grain", role="사료 회사의 구매를 돕습니다."), "elsewhere": elsewhere}
+        service = make_service(llm=llm_at(fake.base_url), personas=personas)
+        grain = await service.new_session(owner="", persona="grain")
+        await collect(service, QUESTION, session_id=grain)
+        assert "사료 회사의 구매를 돕습니다." in fake.requests[-1]["messages"][0]["content"]
+        confined = await service.new_session(owner="", persona="elsewhere")
+        done = (await collect(service, QUESTION, session_id=confined))[-1]
+        assert done.turn.refused and done.turn.retrieved == ()
+        with pytest.raises(InvalidMessage):
+            await service.new_session(owner="", persona="unknown")
+
+
+async def test_a_persona_that_is_gone_or_cannot_be_known_opens_nothing(make_service):
+    confined = {"grain": Persona("grain", collections=("nowhere",))}
+    session_id = await make_service(personas=confined).new_session(owner="", persona="grain")
+    (failed,) = await collect(make_service(), QUESTION, session_id=session_id)
+    assert failed.code == "invalid_message" and "grain" in failed.message
+    away = SessionMemory(connect("redis://127.0.0.1:9/0", timeout_s=0.2), ttl_s=60)
+    (failed,) = await collect(make_service(memory=away, personas=confined), QUESTION, session_id=session_id)
+    assert failed.code == "memory_unavailable"
+
+
+FAQ = "question,answer,language\n연차는 며칠인가요?,연차는 1년에 15일입니다.,ko\nHow many days of leave are there?,Fifteen days a year.,en\n"
+
+
+async def test_a_question_of_the_faq_is_answered_at_once_without_the_model(make_service, knowledge, store_faq):
+    store_faq(FAQ)
+    with FakeVllm() as fake:
+        service = make_service(llm=llm_at(fake.base_url), checker=True)
+        events = await collect(service, "연차는 며칠이에요?")
+        turn = events[-1].turn
+        assert "15일" in turn.answer and turn.llm == "instant answer" and turn.status == "complete"
+        assert turn.citations[0].evidence.path == "faq.csv" and not fake.requests
+        assert {claim.verdict for claim in turn.claims} == {"supported"}
+        fake.always(Reply("모릅니다 [1]."))
+        other = (await collect(service, "연차는 며칠까지 이월할 수 있나요?"))[-1].turn
+        assert other.llm != "instant answer" and "15일" not in other.answer, "another question is not stolen"
+
+
+async def test_answers_that_were_shown_are_counted(make_service, store_faq):
+    store_faq(FAQ)
+    service = make_service()
+    for _ in range(3):
+        await collect(service, "How many days of leave are there?")
+    await asyncio.to_thread(service.parts.views.flush)
+    (first, second) = await service.faq(5)
+    assert (first.title, first.views, second.views) == ("How many days of leave are there?", 3, 0)
+    assert [entry.language for entry in await service.faq(5, language="ko")] == ["ko"]
+    assert await service.terms() == []
+
+
+async def test_a_row_outside_the_persona_never_answers(make_service, store_faq):
+    store_faq(FAQ)
+    service = make_service(personas={"elsewhere": Persona("elsewhere", collections=("nowhere",))})
+    session_id = await service.new_session(owner="", persona="elsewhere")
+    turn = (await collect(service, "연차는 며칠인가요?", session_id=session_id))[-1].turn
+    assert turn.refused and turn.retrieved == ()
