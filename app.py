@@ -253,8 +253,10 @@ async def _watch(settings: Settings, index: Index, service: ChatService) -> None
         await asyncio.sleep(WATCH_EVERY_S)
         try:
             await asyncio.to_thread(index.servers.ensure)
-            if await asyncio.to_thread(index.live.follow):
-                parts, embedding = search_parts(settings, index)
+            await asyncio.to_thread(index.live.follow)
+            # Compared, not told: what failed after the switch is done again the next time.
+            if service.parts.store.generation.id != index.live.current.generation.id:
+                parts, embedding = await asyncio.to_thread(search_parts, settings, index)
                 service.use(replace(service.parts, **parts), embedding=embedding)
         except GakjuError as exc:
             log.error("%s", exc.sentence())

@@ -5,6 +5,7 @@ What loads models is imported where it is used: `gakju ingest status` needs none
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.cli.tools import Tools
 from knowledge.database import Database, redact
+from knowledge.errors import GakjuError
 from knowledge.generations import Generation, Manifest, open_active
 from knowledge.servers import EmbeddedServers
 from settings import Settings, SettingsError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from pipelines.personas import Persona
     from pipelines.rerank import Reranker
     from pipelines.service import ChatService
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +317,10 @@ def search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]
     from pipelines.retriever import EvidenceRetriever
 
     opened = index.live.current
-    refill(index.db, opened.generation)  # of documents that an older Gakju stored
+    try:
+        refill(index.db, opened.generation)  # of documents that an older Gakju stored
+    except GakjuError as exc:  # they are then answered by search, as before
+        log.warning("FAQ and glossary rows of older documents were not found: %s", exc.sentence())
     spec = opened.embedding.spec
     parts: dict[str, Any] = {
         "store": opened.store,

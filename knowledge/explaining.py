@@ -95,7 +95,9 @@ def what_ran(
     """Sentences. What was cut is said as what was done."""
     ran = []
     if by_meaning:
-        ran.append(f"Meaning: HNSW, iterative scan {ITERATIVE_SCAN}, ef_search {ef_search(candidates)}.")
+        ran.append(
+            f"Meaning: HNSW, iterative scan {ITERATIVE_SCAN}, ef_search {ef_search(candidates, asked.chunks_in_all)}."
+        )
     else:
         ran.append("Meaning was not searched: there is no embedding.")
     known = sum(number in asked.counts for number in asked.weights)

@@ -135,6 +135,7 @@ def _of_faq(fields: Mapping[str, str], ordinal: int, chunks: tuple[int, ...]) ->
     language = _LANGUAGES.get(said.casefold(), "")
     answers = {columns[label].language: value for label, value in fields.items() if columns[label].role == "answer"}
     name = ""
+    rows: dict[str, InstantRow] = {}
     for label, question in fields.items():
         if columns[label].role != "question":
             continue
@@ -142,8 +143,11 @@ def _of_faq(fields: Mapping[str, str], ordinal: int, chunks: tuple[int, ...]) ->
         keys = keys_of_question(question)
         name = name or (keys[0] if keys else "")
         spoken = columns[label].language or language or language_of(question)
-        if keys and 0 < len(answer) <= MAX_ANSWER_CHARS:
-            yield InstantRow(ordinal, "faq", spoken, name, question, answer, keys, chunks)
+        # Of two columns in one language the shorter is rather a subject ("Delivery") than the question.
+        is_longer = spoken not in rows or len(question) > len(rows[spoken].title)
+        if keys and is_longer and 0 < len(answer) <= MAX_ANSWER_CHARS:
+            rows[spoken] = InstantRow(ordinal, "faq", spoken, name, question, answer, keys, chunks)
+    yield from rows.values()
 
 
 def _of_term(fields: Mapping[str, str], ordinal: int, chunks: tuple[int, ...]) -> Iterator[InstantRow]:

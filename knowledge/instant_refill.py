@@ -15,6 +15,7 @@ from knowledge.database import Database
 from knowledge.generations import Generation
 from knowledge.instant_mining import mine_rows
 from knowledge.instant_rows import write_rows
+from knowledge.store import lock_document
 from knowledge.types import Block, Chunk, Place
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def refill(db: Database, generation: Generation) -> int:
 
 
 def _mine_again(conn: Connection, generation_id: int, document_id: UUID) -> None:
-    """The document's row is locked: who replaces it meanwhile writes rows of the new one afterwards."""
+    """Under the lock that who replaces or removes the document takes: their rows are written before or after these."""
+    lock_document(conn, document_id)
     stored = conn.execute(
         "SELECT collection_id, text, blocks FROM documents WHERE generation_id = %s AND id = %s FOR UPDATE",
         (generation_id, document_id),

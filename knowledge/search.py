@@ -193,7 +193,9 @@ class Searcher:
         found: dict[str, list[UUID]] = {"meaning": [], "words": []}
         if embedding is not None:
             with times.step("meaning"):
-                found["meaning"] = self._statements.by_meaning(conn, embedding, scope, quotas)
+                found["meaning"] = self._statements.by_meaning(
+                    conn, embedding, scope, quotas, chunks=asked.chunks_in_all
+                )
         if asked.weights:
             with times.step("words"):
                 found["words"] = self._statements.by_words(conn, asked, scope, quotas)

@@ -141,7 +141,7 @@ class IndexStore:
             collection_id = collection_id_of(conn, document.collection)
             gone = make_document_id(document.collection, instead_of) if instead_of else None
             for key in sorted({document_id} | ({gone} if gone else set())):
-                _lock(conn, key)
+                lock_document(conn, key)
             also(conn)
             stored = conn.execute(
                 "SELECT content_hash, reading FROM documents WHERE generation_id = %s AND id = %s",
@@ -183,7 +183,7 @@ class IndexStore:
         with self.db.connection() as conn:
             writing(conn, self.generation)
             collection_id = collection_id_of(conn, collection)
-            _lock(conn, document_id)
+            lock_document(conn, document_id)
             also(conn)
             found = conn.execute(
                 "SELECT 1 FROM documents WHERE generation_id = %s AND id = %s", (self.generation.id, document_id)
@@ -431,7 +431,7 @@ def collection_id_of(conn: psycopg.Connection, name: str) -> int:
     return int(row[0])
 
 
-def _lock(conn: psycopg.Connection, document_id: uuid.UUID) -> None:
+def lock_document(conn: psycopg.Connection, document_id: uuid.UUID) -> None:
     """Serialise writers of one document until the end of the transaction."""
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (document_id.int % 2**63,))
 

@@ -22,7 +22,8 @@ SELECT 'chunks', 0, coalesce(sum(chunks), 0)::bigint FROM chunk_counts WHERE gen
    AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s))
 UNION ALL
 SELECT 'term', term_id, sum(chunks)::bigint FROM term_counts WHERE generation_id = %(generation)s
-   AND term_id = ANY(%(terms)s) AND (%(ids)s::int[] IS NULL OR collection_id = ANY(%(ids)s)) GROUP BY term_id
+   AND collection_id = ANY(coalesce(%(ids)s::int[], ARRAY(SELECT id FROM collections)))  -- the key's second column
+   AND term_id = ANY(%(terms)s) GROUP BY term_id
 UNION ALL
 SELECT 'indexed', 0, (to_regclass('chunks_' || %(generation)s::int || '_terms') IS NOT NULL)::int::bigint
 """

@@ -29,6 +29,11 @@ class Breaker:
     def is_open(self) -> bool:
         return self._failures >= self._limit
 
+    @property
+    def is_resting(self) -> bool:
+        """Nobody may call now; unlike `wait_s`, asking takes no probe."""
+        return self.is_open and self._clock() < max(self._open_until, self._probe_until)
+
     def wait_s(self) -> float:
         """Seconds until a call may be made; 0: now. Of an open breaker, who gets 0 is the probe and must tell how it went."""
         if not self.is_open:

@@ -40,6 +40,14 @@ class ChatLog:
                     }
                     for item in turn.citations
                 ],
+                "claims": [
+                    {
+                        "verdict": claim.verdict,
+                        "cited": list(claim.cited),
+                        "kinds": [item.kind for item in claim.reasons],
+                    }
+                    for claim in turn.claims
+                ],
                 "llm": turn.llm,
                 "timings": dict(turn.timings),
                 "usage": dict(turn.usage),

@@ -57,7 +57,8 @@ class FootnoteChatEngine(BaseChatEngine):
                     yield event
         except GakjuError as exc:
             turn = await asyncio.shield(run.fail(exc.code, interrupted=isinstance(exc, LLMInterrupted)))
-            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, turn)
+            reason = getattr(exc, "reason", "")
+            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, turn, reason)
         except (asyncio.CancelledError, GeneratorExit):
             self.last_turn = await asyncio.shield(run.fail("stopped", interrupted=True))
             raise

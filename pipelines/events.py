@@ -138,6 +138,7 @@ class Failed:
     request_id: str
     retryable: bool = False
     turn: Turn | None = None
+    reason: str = ""  # which kind of that error, where it has kinds
 
 
 Event = Started | Searching | Found | ToolCalled | Token | Checked | Done | Failed

@@ -108,13 +108,20 @@ class SessionMemory(SessionDirectory):
         self._transact(turn.session_id, write, only_if=still_pending)
 
     def finish(self, turn: Turn) -> None:
-        """Store how the turn ended and give its lease back. Raises as `begin`."""
+        """Store how the turn ended and give its lease back; one that never began is not stored. Raises as `begin`.
+
+        Of a session that was deleted meanwhile, too: it may be brought back.
+        """
+        turns = self._key(turn.session_id, "turns")
 
         def write(pipe: Any) -> None:
-            pipe.hset(self._key(turn.session_id, "turns"), turn.turn_id, _dump(turn))
+            pipe.hset(turns, turn.turn_id, _dump(turn))
             pipe.delete(self._lease(turn.session_id, turn.turn_id))
 
-        self._transact(turn.session_id, write)
+        def has_begun(pipe: Any) -> bool:
+            return bool(pipe.hexists(turns, turn.turn_id))
+
+        self._transact(turn.session_id, write, only_if=has_begun, even_deleted=True)
 
     def replace_turns(self, session_id: str, turns: Sequence[Turn]) -> None:
         """Put `turns` in place of all turns of the session, in one transaction."""

@@ -144,9 +144,7 @@ class SessionDirectory:
         SessionNotFound: it was not deleted just now, or is someone else's.
         """
         self._facts(session_id, owner, deleted=True)
-        self._transact(
-            session_id, lambda pipe: pipe.hdel(self._key(session_id, "session"), "deleted"), even_deleted=True
-        )
+        self._transact(session_id, lambda pipe: pipe.hdel(self._key(session_id, "session"), "deleted"), restores=True)
         return self.session(session_id, owner)
 
     def ping(self) -> None:
@@ -179,10 +177,12 @@ class SessionDirectory:
         only_if: Callable[[Any], bool] = lambda _: True,
         ttl_s: int | None = None,
         even_deleted: bool = False,
+        restores: bool = False,
     ) -> None:
         """Run `write` in a MULTI that fails and repeats if another process changed the session meanwhile.
 
-        `only_if` is asked under the WATCH; where it says no, nothing is written.
+        `only_if` is asked under the WATCH; where it says no, nothing is written. A deleted session takes nothing, unless
+        `even_deleted`: it then goes all the same when its time for being brought back is over; or `restores`.
         """
         session = self._key(session_id, "session")
         now = time.time()
@@ -191,7 +191,7 @@ class SessionDirectory:
                 try:
                     pipe.watch(session)
                     owner, deleted = pipe.hmget(session, ["owner", "deleted"])
-                    if owner is None or (deleted is not None and not even_deleted):
+                    if owner is None or (deleted is not None and not (even_deleted or restores)):
                         raise SessionNotFound(
                             "This conversation has expired or was deleted.",
                             hint='Start a new one with an empty session_id ("").',
@@ -202,10 +202,12 @@ class SessionDirectory:
                     write(pipe)
                     pipe.hincrby(session, "version", 1)
                     pipe.hset(session, "updated", repr(now))
+                    kept_s = ttl_s or (self._ttl_s if deleted is None or restores else UNDO_S)
                     for part in ("session", "order", "turns"):
-                        pipe.expire(self._key(session_id, part), ttl_s or self._ttl_s)
+                        pipe.expire(self._key(session_id, part), kept_s)
                     pipe.execute()
-                    self._list(owner, session_id, now)
+                    if deleted is None or restores:
+                        self._list(owner, session_id, now)
                     return
                 except redis.WatchError:
                     continue

@@ -54,7 +54,10 @@ class SearchQuery:
 
     def weigh(self, question: Mapping[str, float], context: Mapping[str, float]) -> dict[str, float]:
         """Lexemes of both with the weight that each has in the words leg; those of the context count less."""
-        return {term: CONTEXT_WEIGHT * weight for term, weight in context.items()} | dict(question)
+        # The question's come first: of very many, the first are searched for.
+        return dict(question) | {
+            term: CONTEXT_WEIGHT * weight for term, weight in context.items() if term not in question
+        }
 
 
 async def rewrite(
@@ -70,7 +73,7 @@ async def rewrite(
         return SearchQuery(question)
     # A follow-up to a follow-up leans on what that one leaned on.
     fits = last.search_query and len(last.search_query) <= _MAX_CONTEXT_CHARS
-    previous = last.search_query if fits else last.question
+    previous = last.search_query if fits else last.question[:_MAX_CONTEXT_CHARS]
     if llm is not None:
         try:
             async with asyncio.timeout(timeout_s):

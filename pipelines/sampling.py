@@ -43,7 +43,8 @@ class Sampling:
                 continue
             kind, low, high = _LIMITS[name]
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value) or (kind is int and value != int(value)):
+            is_whole = isinstance(value, int) or (is_number and math.isfinite(value) and value == int(value))
+            if not is_number or (kind is int and not is_whole) or value != value:
                 raise InvalidMessage(f"The option {name} is not a number.", reason="bad_option", hint=_range(name))
             if not low <= value <= high:
                 raise InvalidMessage(f"The option {name} is {value}.", reason="bad_option", hint=_range(name))

@@ -113,7 +113,8 @@ class ChatService:
             sampling = Sampling.checked(options or {})
             session_id, sessions, persona = await self._session(session_id, owner)
         except GakjuError as exc:
-            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable)
+            reason = getattr(exc, "reason", "")
+            yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, reason=reason)
             return
         engine = FootnoteChatEngine(
             TurnParts(

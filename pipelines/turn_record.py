@@ -19,6 +19,7 @@ from pipelines.memory import LEASE_S, SessionMemory
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN_S = 0.2
+_FIRST = ("history_off", "context_cut", "cut_short", "check_failed")
 _REMEMBERED_TURNS = 30  # the last six whole where they fit, the others in a line each
 
 
@@ -39,8 +40,9 @@ class TurnRecord:
         self.turn = replace(self.turn, **changes)
 
     def note(self, notice: str) -> None:
-        """The first thing that a reader must know stays."""
-        self.notice = self.notice or notice
+        """One notice is told: the one that matters most to the reader, of others the first."""
+        if notice and (not self.notice or _weight(notice) < _weight(self.notice)):
+            self.notice = notice
 
     def mark(self, phase: str, *, once: bool = False) -> None:
         """Note how long it took to get to this phase."""
@@ -57,13 +59,12 @@ class TurnRecord:
             SessionNotFound
         """
         if self._sessions is None:
-            self.notice = "history_off"
+            self.note("history_off")
             return []
         try:
             await self._take_turn(self._sessions, wait_s)
         except MemoryUnavailable:
-            self._stored = False
-            self.notice = "history_off"
+            self.note("history_off")  # it may be there all the same, its reply lost: its end is written if it is
             return []
         self._lease = asyncio.create_task(self._keep_alive(self._sessions))
         try:
@@ -71,8 +72,7 @@ class TurnRecord:
                 self._sessions.turns, self.turn.session_id, last=_REMEMBERED_TURNS, before=self.turn.turn_id
             )
         except MemoryUnavailable:
-            self.notice = "history_off"
-            return []
+            return []  # its end is still stored, if that works by then
 
     async def complete(self) -> None:
         self.mark("total")
@@ -122,17 +122,24 @@ class TurnRecord:
             await asyncio.wait({self._beginning})  # its end must not come before its beginning
             if isinstance(self._beginning.exception(), SessionBusy):
                 return  # it never began
-        await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
+        if not await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn)):
+            self.note("history_off")
 
     async def _keep_alive(self, sessions: SessionMemory) -> None:
         while True:
             await asyncio.sleep(LEASE_S / 3)
             await self._remember(lambda memory: asyncio.to_thread(memory.keep_alive, self.turn))
 
-    async def _remember(self, write: Callable[[SessionMemory], Awaitable[None]]) -> None:
+    async def _remember(self, write: Callable[[SessionMemory], Awaitable[None]]) -> bool:
+        """The answer is there; that it could not be kept is said, not hidden."""
         assert self._sessions is not None
         try:
             await write(self._sessions)
-        except GakjuError as exc:  # the answer is there; that it could not be kept is said, not hidden
+        except GakjuError as exc:
             log.warning("turn %s not stored: %s", self.turn.turn_id, exc)
-            self.notice = "history_off"
+            return False
+        return True
+
+
+def _weight(notice: str) -> int:
+    return _FIRST.index(notice) if notice in _FIRST else len(_FIRST)

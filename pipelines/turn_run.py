@@ -9,11 +9,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from llama_index.core.llms import ChatMessage, ChatResponse
 
-from knowledge.errors import DatabaseUnavailable, LLMInterrupted, LLMRejected
+from knowledge.errors import DatabaseUnavailable, LLMInterrupted, LLMRejected, LLMUnavailable
 from knowledge.search import Found as FoundPassages
 from knowledge.types import Evidence
 from pipelines.citations import CitationStream, make_citations
@@ -35,6 +35,18 @@ SEARCH_LIMIT_S = 10
 INSTANT = "instant answer"  # who answered, where a FAQ or glossary did
 
 
+@asynccontextmanager
+async def _search_limit() -> AsyncGenerator[None, None]:
+    """A database that hangs must not hold a turn, its session and a thread for ever."""
+    try:
+        async with asyncio.timeout(SEARCH_LIMIT_S):
+            yield
+    except TimeoutError as exc:
+        raise DatabaseUnavailable(
+            f"The search did not end within {SEARCH_LIMIT_S} s.", hint="Check that PostgreSQL is not overloaded."
+        ) from exc
+
+
 class TurnRun:
     """`steps` is the whole turn; `fail` ends one that broke off."""
 
@@ -44,6 +56,8 @@ class TurnRun:
         self._record = record
         self._citations: CitationStream | None = None
         self._is_instant = False
+        self._is_whole = False
+        self._our_words = ""  # about tools that failed: no claims of the answer
         self._withheld = ""  # a refusal that is not shown before the tools were asked
 
     @property
@@ -65,6 +79,7 @@ class TurnRun:
             async for event in events:
                 yield event
         await self._cite()
+        self._is_whole = True
         if await self._check():
             yield Checked(self._turn.claims)
         record.update(llm=self._answered_by)
@@ -80,7 +95,10 @@ class TurnRun:
         except Exception:  # footnotes are worth less than the turn they belong to
             log.exception("footnotes of turn %s", self._turn.turn_id)
         self._record.update(llm=self._answered_by)
-        await self._record.fail(code, interrupted=interrupted)
+        if self._is_whole:  # stopped while it was checked: the reader has all of it
+            await self._record.complete()
+        else:
+            await self._record.fail(code, interrupted=interrupted)
         return self._turn
 
     async def _instant(self, history: Sequence[Turn]) -> Instant | None:
@@ -88,7 +106,8 @@ class TurnRun:
         parts, question = self._parts, self._turn.question
         if parts.instant is None or (history and await asyncio.to_thread(refers_back, question, parts.analyzer)):
             return None
-        return await asyncio.to_thread(parts.instant.find, question, self._options.persona.scope)
+        async with _search_limit():
+            return await asyncio.to_thread(parts.instant.find, question, self._options.persona.scope)
 
     async def _at_once(self, instant: Instant) -> AsyncGenerator[Event, None]:
         question = self._turn.question
@@ -110,7 +129,12 @@ class TurnRun:
         parts, record = self._parts, self._record
         rewriter = None if isinstance(parts.llm, QuoteLLM) else parts.llm
         latest = history[-self._options.history_turns :]
-        query = await rewrite(self._turn.question, latest, llm=rewriter, analyzer=parts.analyzer)
+        away: LLMUnavailable | None = None
+        try:
+            query = await rewrite(self._turn.question, latest, llm=rewriter, analyzer=parts.analyzer)
+        except LLMUnavailable as exc:  # what is found is worth having, even if nobody can write an answer from it
+            away = exc
+            query = await rewrite(self._turn.question, latest, llm=None, analyzer=parts.analyzer)
         record.update(search_query=query.text)
         yield Searching(query.text)
         found = await self._search(query)
@@ -118,6 +142,8 @@ class TurnRun:
         record.note(found.notice)
         record.mark("search")
         yield Found(found.evidence)
+        if away is not None:
+            raise away
         tools = ToolStep(parts.toolbox, record, llm=rewriter, analyzer=parts.analyzer)
         async with aclosing(self._answered(query, history, found, tools)) as events:
             async for event in events:
@@ -147,19 +173,15 @@ class TurnRun:
             async with aclosing(self._answer(query, history)) as answer:
                 async for token in answer:
                     yield token
-        text, self._withheld = self._withheld + tools.failures, ""
+        self._our_words = tools.failures
+        text, self._withheld = self._withheld + self._our_words, ""
         if text:
             yield self._written(text)
             self._record.update(refused=is_refusal(self._turn.answer))
 
     async def _search(self, query: SearchQuery) -> FoundPassages:
-        try:
-            async with asyncio.timeout(SEARCH_LIMIT_S):
-                return await self._parts.retriever.asearch(query, filters=self._options.persona.scope)
-        except TimeoutError as exc:
-            raise DatabaseUnavailable(
-                f"The search did not end within {SEARCH_LIMIT_S} s.", hint="Check that PostgreSQL is not overloaded."
-            ) from exc
+        async with _search_limit():
+            return await self._parts.retriever.asearch(query, filters=self._options.persona.scope)
 
     def _prompt(self, query: SearchQuery, history: Sequence[Turn], evidence: Sequence[Evidence]) -> list[ChatMessage]:
         """Messages for the model, with as much of the history as its context window holds."""
@@ -182,7 +204,7 @@ class TurnRun:
         except LLMRejected as exc:
             if exc.reason != "context_length" or len(evidence) + len(history) < 2:
                 raise
-        self._record.notice = "context_cut"
+        self._record.note("context_cut")
         evidence, history = evidence[: (len(evidence) + 1) // 2], history[(len(history) + 1) // 2 :]
         async with aclosing(self._stream(self._prompt(query, history, evidence), evidence)) as tokens:
             async for token in tokens:
@@ -238,7 +260,8 @@ class TurnRun:
             return False
         began = time.perf_counter()
         try:
-            claims = await asyncio.to_thread(checker.check, turn.answer, turn.retrieved, turn.citations)
+            answer = turn.answer.removesuffix(self._our_words) if self._our_words else turn.answer
+            claims = await asyncio.to_thread(checker.check, answer, turn.retrieved, turn.citations)
             if judge is not None and not self._is_instant:
                 judged = await judge.judge(claims, turn.citations)
                 self._record.note(judged.notice)

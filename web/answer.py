@@ -54,7 +54,7 @@ class Answer:
         text = without_images(self.text).strip()
         if self.failure is None:
             return text
-        trouble = _trouble(self.failure, language, question=self.question)
+        trouble = _trouble(self.failure, language)
         return f"{text}\n\n---\n\n{trouble}" if text else trouble
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,14 +102,14 @@ def stored_markdown(turn: Turn, language: Language) -> str:
     remark = texts["pending"] if turn.status == "pending" else texts["interrupted"]
     if turn.error:
         remark, _ = error_text(
-            language, code=turn.error, message=texts["failed" if not text else "interrupted"], hint="", question="?"
+            language, code=turn.error, message=texts["failed" if not text else "interrupted"], hint=""
         )
     return f"{text}\n\n---\n\n⚠️ {remark}" if text else f"⚠️ {remark}"
 
 
-def _trouble(failure: Failed, language: Language, *, question: str) -> str:
+def _trouble(failure: Failed, language: Language) -> str:
     message, hint = error_text(
-        language, code=failure.code, message=failure.message, hint=failure.hint, question=question
+        language, code=failure.code, message=failure.message, hint=failure.hint, reason=failure.reason
     )
     lines = [f"⚠️ **{message}** {hint}".strip()]
     if failure.request_id:

@@ -186,6 +186,9 @@ _KOREAN_ERRORS: dict[str, tuple[str, str]] = {
     "invalid_message": ("질문을 처리할 수 없습니다.", "텍스트로 된 질문을 보내 주세요."),
     "invalid_message.empty": ("질문이 비어 있습니다.", "궁금한 내용을 입력해 주세요."),
     "invalid_message.too_long": ("질문이 너무 깁니다.", "짧게 줄여서 다시 보내 주세요."),
+    "invalid_message.unknown_persona": ("이 대화의 페르소나가 없습니다.", "새 대화를 시작해 주세요."),
+    "invalid_message.unknown_option": ("알 수 없는 옵션입니다.", "API 설명에 있는 옵션만 보내 주세요."),
+    "invalid_message.bad_option": ("옵션의 값이 범위를 벗어났습니다.", "API 설명에 있는 범위로 보내 주세요."),
     "session_not_found": ("그 대화를 찾을 수 없습니다.", "session_id를 비워 새 대화를 시작해 주세요."),
     "session_busy": (
         "이 대화의 앞 질문에 아직 답하고 있습니다.",
@@ -219,10 +222,9 @@ def language_of(accept_language: str, question: str = "") -> Language:
     return "ko" if _HANGUL.search(question) else "en"
 
 
-def error_text(language: Language, *, code: str, message: str, hint: str, question: str = "") -> tuple[str, str]:
+def error_text(language: Language, *, code: str, message: str, hint: str, reason: str = "") -> tuple[str, str]:
     """What failed and what to do, in `language` where we have it, else in the words of the error itself."""
     if language == "en" or _HANGUL.search(message):
         return message, hint
-    reason = "empty" if not question.strip() else "too_long"
     known = _KOREAN_ERRORS.get(f"{code}.{reason}") or _KOREAN_ERRORS.get(code)
     return known or (message, hint)

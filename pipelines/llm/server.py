@@ -104,7 +104,7 @@ class Server:
     @property
     def is_resting(self) -> bool:
         """It kept failing lately and is only asked now and then."""
-        return self._breaker.is_open
+        return self._breaker.is_resting
 
     def client(self) -> openai.AsyncOpenAI:
         """The client of the running event loop: connections cannot be shared between loops."""

@@ -40,7 +40,6 @@ _FAILED: dict[str, dict[str, str]] = {
         "bad_arguments": "The values chosen do not fit the tool {tool}, so it was not called.",
     },
 }
-_SAID = {"ko": " 도구의 말: “{said}”", "en": " In its words: “{said}”"}
 _AS_OF = {"ko": "{at} 기준", "en": "as of {at}"}
 _STALE = {"ko": "기한이 지난 결과", "en": "out of date"}
 _CUT = {"ko": "{n:,}자에서 잘림", "en": "cut from {n:,} characters"}
@@ -94,11 +93,8 @@ def quoted_answer(results: Sequence[ToolResult], *, language: str, first_number:
 
 
 def failure_sentence(failed: ToolFailed, language: str) -> str:
-    """What the user reads; the tool's own words stand in it as a quotation."""
-    said = one_line(failed.said, 200).replace("[", "(").replace("]", ")") if failed.reason == "reported" else ""
-    return _FAILED[language][failed.reason].format(tool=failed.tool) + (
-        _SAID[language].format(said=said) if said else ""
-    )
+    """What the user reads. Not in the tool's own words: the answer is part of the history, which a model reads."""
+    return _FAILED[language][failed.reason].format(tool=failed.tool)
 
 
 def shown_arguments(arguments: Mapping[str, object]) -> str:

@@ -186,6 +186,9 @@ class Toolbox:
         except ToolFailed as exc:
             log.warning("tool call failed: %s %s", exc.tool, exc.reason)
             return exc
+        except Exception:  # arguments and results come from outside: whatever is wrong with them ends this call alone
+            log.exception("tool call failed: %s", call.tool)
+            return ToolFailed(call.tool, "malformed")
 
     async def _found(self, full_name: str) -> tuple[Source, Tool]:
         server, _, name = full_name.partition(".")

@@ -132,6 +132,15 @@ def test_a_word_a_number_a_condition_or_a_role_does(one, other, analyzer):
     assert not wording_of(other, analyzer).same_as(wording_of(one, analyzer))
 
 
+def test_two_question_columns_of_one_language_are_one_row_by_the_question():
+    table = "문의,질문,답변\n배송,배송은 며칠 걸리나요?,사흘입니다.\n"
+    (row,) = rows_of(table)
+    assert (row.title, row.answer) == ("배송은 며칠 걸리나요?", "사흘입니다.")
+    assert row.keys and not set(row.keys) & set(keys_asked("배송"))
+    both = rows_of("question,answer,question_en,answer_en\nVPN?,Ask IT.,What is a VPN?,A tunnel.\n")
+    assert len({(found.ordinal, found.language) for found in both}) == len(both)
+
+
 def rows_of(text: str, name: str = "table.csv"):
     parsed = read_bytes_as(text.encode(), name=name)
     return mine_rows(parsed.text, parsed.blocks, [Chunk(0, 0, len(parsed.text), parsed.text)])

@@ -180,3 +180,15 @@ def test_one_address_makes_one_server() -> None:
         timeouts=llm_at("http://127.0.0.1:1/v1")._server._timeouts,  # type: ignore[union-attr]
     )
     assert llm._server.is_resting is False  # type: ignore[union-attr]
+
+
+async def test_a_first_server_that_is_back_is_first_again(two: tuple[FakeVllm, FakeVllm]) -> None:
+    first, second = two
+    llm = llm_at(f"{first.base_url},{second.base_url}")
+    first.script(DEAD)
+    second.always(Reply("둘째"))
+    assert (await read(llm))[0] == "둘째"
+    first.always(Reply("첫째"))
+    async with asyncio.timeout(10):
+        while (await read(llm))[0] != "첫째":
+            await asyncio.sleep(0.1)

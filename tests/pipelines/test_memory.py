@@ -294,8 +294,9 @@ def test_a_deleted_session_is_gone_and_can_be_brought_back_for_a_while(sessions,
     sessions.delete(session_id, owner)
     with pytest.raises(SessionNotFound):
         sessions.check(session_id, owner)
+    sessions.finish(replace(turn, status="complete", answer="답"))  # its answer came after all
     with pytest.raises(SessionNotFound):
-        sessions.finish(replace(turn, status="complete", answer="답"))
+        sessions.begin(new_turn(session_id, "다음"))
     assert sessions.sessions(owner) == []
     client = connect(servers.redis().url)
     assert all(0 < client.ttl(f"gakju:{{{session_id}}}:{part}") <= 60 for part in ("session", "order", "turns"))
@@ -304,6 +305,7 @@ def test_a_deleted_session_is_gone_and_can_be_brought_back_for_a_while(sessions,
     assert sessions.restore(session_id, owner).id == session_id
     assert [item.id for item in sessions.sessions(owner)] == [session_id]
     assert client.ttl(f"gakju:{{{session_id}}}:turns") > 60
+    assert [(item.status, item.answer) for item in sessions.turns(session_id)] == [("complete", "답")]
     with pytest.raises(SessionNotFound):
         sessions.restore(session_id, owner)
 
@@ -316,3 +318,9 @@ def test_a_prefix_keeps_apart_who_shares_a_server(servers):
     assert len(ours.sessions("me")) >= 1 and theirs.sessions("me") == []
     with pytest.raises(SessionNotFound):
         theirs.check(session_id, "me")
+
+
+def test_the_end_of_a_turn_that_never_began_is_not_stored(sessions):
+    session_id = sessions.create("me")
+    sessions.finish(replace(new_turn(session_id, "질문"), status="complete", answer="답"))
+    assert sessions.turns(session_id) == []

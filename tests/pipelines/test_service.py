@@ -483,3 +483,22 @@ async def test_a_row_outside_the_persona_never_answers(make_service, store_faq):
     session_id = await service.new_session(owner="", persona="elsewhere")
     turn = (await collect(service, "연차는 며칠인가요?", session_id=session_id))[-1].turn
     assert turn.refused and turn.retrieved == ()
+
+
+async def test_a_follow_up_finds_its_passages_although_the_model_is_away(make_service):
+    with FakeVllm() as fake:
+        fake.always(Reply("내려갑니다 [1]."))
+        service = make_service(llm=llm_at(fake.base_url))
+        session_id = (await collect(service, QUESTION))[0].session_id
+        fake.always(Status(503))
+        events = await collect(service, "그럼 운임은?", session_id=session_id)
+        assert [type(event) for event in events] == [Started, Searching, Found, Failed]
+        assert events[-1].code == "llm_unavailable" and events[-1].turn.retrieved
+
+
+async def test_the_notice_that_matters_most_is_told(make_service):
+    away = SessionMemory(connect("redis://127.0.0.1:9/0", timeout_s=0.2), ttl_s=60)
+    with FakeVllm() as fake:
+        fake.script(Status(400, TOO_LONG), Reply("내려갑니다 [1]."))
+        done = (await collect(make_service(llm=llm_at(fake.base_url), memory=away), QUESTION))[-1]
+        assert done.notice == "history_off", "that half of the passages were left out matters less"

@@ -118,7 +118,8 @@ async def test_where_no_tool_fits_the_refusal_stays_as_it_was(with_tools, exampl
 
 async def test_a_failure_stands_behind_the_refusal(with_tools, example):
     turn, events = await asked(with_tools(example), "2031년 3월 옥수수 시세 얼마?")
-    assert turn.answer.startswith(NO_ANSWER["ko"]) and "2023-01 to 2024-12" in turn.answer
+    assert turn.answer.startswith(NO_ANSWER["ko"]) and "prices.latest_price" in turn.answer
+    assert "2023-01" not in turn.answer, "a tool's own words would stand in the history that a model reads"
     assert turn.refused and turn.citations == ()
     assert [event.failure for event in events if isinstance(event, ToolCalled)] == ["reported"]
 

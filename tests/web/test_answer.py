@@ -81,11 +81,11 @@ def test_an_unknown_error_is_shown_in_its_own_words():
 
 @pytest.mark.parametrize("code", ["wrong_host", "database_error"])
 def test_new_errors_have_korean_sentences(code: str):
-    message, hint = error_text("ko", code=code, message="It broke.", hint="Fix it.", question="질문")
+    message, hint = error_text("ko", code=code, message="It broke.", hint="Fix it.")
     assert message != "It broke." and hint != "Fix it."
 
 
 def test_an_empty_message_is_told_from_a_long_one():
-    empty, _ = error_text("ko", code="invalid_message", message="x", hint="", question="  ")
-    too_long, _ = error_text("ko", code="invalid_message", message="x", hint="", question="긴 질문")
+    empty, _ = error_text("ko", code="invalid_message", message="x", hint="", reason="empty")
+    too_long, _ = error_text("ko", code="invalid_message", message="x", hint="", reason="too_long")
     assert "비어" in empty and "깁니다" in too_long
