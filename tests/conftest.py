@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from knowledge.lexemes import Analyzer
 from knowledge.servers import EmbeddedServers
 from knowledge.store import IndexStore
 from pipelines.memory import SessionMemory, connect
+
+# A shell starts what it runs in the background with SIGINT ignored, which children inherit: tests send them Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
