@@ -70,8 +70,8 @@ def render(quoted: Sequence[Quoted]) -> str:
 
 
 def _footnoted(item: Quoted) -> str:
-    """The text with its footnote after each of its sentences: a FAQ's answer may have several."""
-    spans = [(0, len(item.text))] if item.kind == "row" else sentence_spans(item.text)
+    """The text with its footnote after each of its sentences: a FAQ's answer or a cell of a row may have several."""
+    spans = sentence_spans(item.text)
     # After a bare word a footnote needs a space, or "x[1]" would read as an index.
     return " ".join(re.sub(r"([A-Za-z0-9_\]])$", r"\1 ", item.text[a:b]) + f"[{item.n}]" for a, b in spans)
 
