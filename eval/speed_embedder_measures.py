@@ -82,12 +82,12 @@ def ask(embedding: GakjuEmbedding, questions: Sequence[str]) -> QueryTimes:
 
 
 @contextmanager
-def busy_processors() -> Iterator[None]:
-    """A process that never rests for each processor that this one may use."""
+def busy_processors() -> Iterator[set[int]]:
+    """Ids of processes that never rest, one for each processor that this one may use."""
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
     try:
         time.sleep(_SPIN_UP_S)
-        yield
+        yield {process.pid for process in spinning}
     finally:
         for process in spinning:
             process.kill()

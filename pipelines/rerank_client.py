@@ -13,17 +13,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from knowledge.addresses import is_loopback
 from knowledge.errors import RerankUnavailable
 from pipelines.llm.failures import Failures
 
 BATCH_TEXTS = 64
 _CONNECT_TIMEOUT_S = 2.0
 _MOST_BYTES = 50_000_000
-_LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 _SERVE_HINT = "Serve a reranker there (vllm serve BAAI/bge-reranker-v2-m3 --runner pooling) or unset RERANK_BASE_URL."
 _START_HINT = "Start it, or unset RERANK_BASE_URL."
 # vLLM: "maximum context length is 512 tokens", TEI: "must have less than 512 tokens", "> maximum allowed batch size 32".
@@ -65,8 +64,7 @@ class RerankClient:
             )
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {api_key.strip()}"} if api_key.strip() else {},
-            trust_env=urlsplit(base_url).hostname
-            not in _LOOPBACK_HOSTS,  # a proxy cannot reach this machine's loopback
+            trust_env=not is_loopback(base_url),
         )
         self._found: RerankServer | None = None
 

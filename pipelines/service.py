@@ -12,28 +12,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_index.core.llms import LLM
-
 from knowledge.database import Database
 from knowledge.errors import GakjuError, InvalidMessage, MemoryUnavailable
 from knowledge.instant_mining import Kind
-from knowledge.lexemes import Analyzer
 from knowledge.store import IndexStore
-from knowledge.views import Entry, Views
+from knowledge.views import Entry
 from pipelines.chatlog import ChatLog
-from pipelines.checking import Judge, RuleChecker
 from pipelines.engine import FootnoteChatEngine
 from pipelines.events import Done, Event, Failed, Turn
 from pipelines.export import Format, export
-from pipelines.gate import Gate
-from pipelines.instant import InstantAnswers
 from pipelines.llm import VllmChat
 from pipelines.memory import SessionMemory
 from pipelines.memory_directory import Session
 from pipelines.personas import NOBODY, Persona, chosen
-from pipelines.retriever import EvidenceRetriever
 from pipelines.sampling import Sampling
-from pipelines.tools.toolbox import Toolbox
 from pipelines.turn_parts import WAIT_S, TurnOptions, TurnParts
 
 _HEALTH_TIMEOUT_S = 0.6
@@ -52,23 +44,14 @@ class About:
     embedding: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts(TurnParts):
     """What a conversation is made of; built by wiring.py, anew when the index was switched to another generation."""
 
     db: Database
     store: IndexStore
-    retriever: EvidenceRetriever
-    analyzer: Analyzer
-    llm: LLM
-    gate: Gate
     sessions: SessionMemory
     chat_log: ChatLog
-    checker: RuleChecker | None = None
-    judge: Judge | None = None
-    instant: InstantAnswers | None = None
-    views: Views | None = None
-    toolbox: Toolbox | None = None
     personas: Mapping[str, Persona] = field(default_factory=dict)
 
 
@@ -117,17 +100,7 @@ class ChatService:
             yield Failed(exc.code, str(exc), exc.hint, request_id, exc.retryable, reason=reason)
             return
         engine = FootnoteChatEngine(
-            TurnParts(
-                retriever=parts.retriever,
-                llm=parts.llm,
-                analyzer=parts.analyzer,
-                gate=parts.gate,
-                checker=parts.checker,
-                judge=parts.judge,
-                instant=parts.instant,
-                views=parts.views,
-                toolbox=parts.toolbox,
-            ),
+            parts,
             sessions=sessions,
             session_id=session_id,
             options=TurnOptions(sampling=sampling, wait_s=wait_s, persona=persona),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
+from knowledge.addresses import is_loopback
 from knowledge.errors import EmbeddingUnavailable
 
 _CONNECT_TIMEOUT_S = 2.0
@@ -28,7 +29,6 @@ _QUOTED_CHARS = 200
 _TOO_MUCH = re.compile(
     r"context length|too (long|large|many)|batch size|less than \d+ tokens|exceed|max\w* .{0,40}(tokens|length)", re.I
 )
-_LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 class InputRefused(EmbeddingUnavailable):
@@ -57,7 +57,7 @@ class EndpointClient:
         self.shown_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without user:password@
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
-            trust_env=parts.hostname not in _LOOPBACK_HOSTS,  # a proxy cannot reach this machine's own loopback
+            trust_env=not is_loopback(self._url),
         )
 
     def close(self) -> None:

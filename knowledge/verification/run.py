@@ -20,8 +20,7 @@ from knowledge.verification.counts import Counts, orphans
 from knowledge.verification.digest import ChunkRow, DocumentDigest, DocumentRow, IndexDigest
 from knowledge.verification.documents import DocumentCheck, Problem
 from knowledge.verification.files import noted_wrongly
-from knowledge.verification.instant import instant_rows_of_no_document
-from knowledge.verification.pairs import pairs_of_no_document
+from knowledge.verification.orphans import rows_of_no_document
 from knowledge.verification.snapshot import Snapshot, snapshot
 
 # Documents that are read at once, up to one of these limits, or a single one.
@@ -117,8 +116,7 @@ class _Run:
         for collection_id in sorted(names.keys() - seen):
             self._problems.extend(self._counts.compared(collection_id, names[collection_id]))
         self._problems.extend(orphans(self._snapshot, names))
-        self._problems.extend(pairs_of_no_document(self._snapshot))
-        self._problems.extend(instant_rows_of_no_document(self._snapshot))
+        self._problems.extend(rows_of_no_document(self._snapshot))
         if self._generation.state == "active":
             self._problems.extend(noted_wrongly(self._snapshot))
         return Verification(

@@ -7,18 +7,17 @@ in frames.py. Knows nothing about LlamaIndex, prompts or citations.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx
 import openai
 
+from knowledge.addresses import is_loopback
 from knowledge.errors import LLMError, LLMInterrupted, LLMRejected, LLMUnavailable
 from pipelines.breaker import FAILURES, Breaker
 from pipelines.llm.failures import Busy, Failures, TransientUnavailable
@@ -118,7 +117,7 @@ class Server:
                 http_client=httpx.AsyncClient(
                     timeout=httpx.Timeout(None, connect=self._timeouts.connect_s),
                     limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-                    trust_env=not _is_loopback(self._base_url),  # no proxy stands between us and this machine
+                    trust_env=not is_loopback(self._base_url),  # no proxy stands between us and this machine
                     follow_redirects=True,
                 ),
             )
@@ -273,13 +272,3 @@ def _read_info(listing: Any, *, configured: str) -> ServerInfo:
     entry = models.get(model, {})
     window = entry.get("max_model_len") or entry.get("context_length") or UNKNOWN_CONTEXT_WINDOW
     return ServerInfo(model, int(window), tuple(models))
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,10 +8,8 @@ Lives in one event loop. Knows nothing about deadlines, which tools are allowed,
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -19,6 +17,7 @@ from llama_index.tools.mcp import BasicMCPClient
 from mcp import ClientSession
 from mcp.types import ListToolsResult, PaginatedRequestParams
 
+from knowledge.addresses import is_loopback
 from pipelines.tools.types import ServerSettings
 
 MAX_TOOL_PAGES = 10
@@ -38,7 +37,7 @@ class SessionClient(BasicMCPClient):
         self._http = httpx2.AsyncClient(
             headers=dict(settings.headers),
             timeout=httpx2.Timeout(60, connect=settings.connect_timeout_s),
-            trust_env=bool(settings.url) and not _is_loopback(settings.url),
+            trust_env=bool(settings.url) and not is_loopback(settings.url),
         )
         super().__init__(command_or_url, args=args, env=dict(settings.env), timeout=60, http_client=self._http)
         self._opening = asyncio.Lock()
@@ -151,13 +150,3 @@ def _first_reason(exc: BaseException) -> str:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return " ".join(str(exc).split())[:200] or type(exc).__name__
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

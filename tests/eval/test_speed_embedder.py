@@ -93,10 +93,9 @@ def test_texts_are_different_of_both_languages_and_the_same_each_time():
 
 
 def test_busy_processors_are_busy_and_end():
-    with busy_processors():
-        spinning = descendants(os.getpid())
-        assert spinning
-    assert not set(spinning) & set(descendants(os.getpid()))
+    with busy_processors() as spinning:
+        assert spinning and spinning <= set(descendants(os.getpid()))
+    assert not spinning & set(descendants(os.getpid()))  # others may be servers of other tests, which go on
 
 
 @pytest.mark.parametrize("arguments", [["--texts", "1"], ["--questions", "0"]])
