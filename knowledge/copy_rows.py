@@ -9,9 +9,13 @@ import json
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Dumper
 
 from knowledge.terms import TERM_SPACE, TermVector
 from knowledge.types import Chunk, Place
@@ -22,7 +26,7 @@ COLUMNS = (
 )
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
-_TEXT_OID, _INT4_OID = 25, 23
+_TEXT_OID, _INT4_OID, _INT4_ARRAY_OID = 25, 23, 1007
 _INT = struct.Struct("!i")
 _SPARSE = struct.Struct("!iiii")
 _START = struct.Struct("!hiii16si16siiiiiiii")
@@ -44,14 +48,14 @@ class RowEncoder:
 
     def rows(
         self,
-        chunk_ids: Sequence[uuid.UUID],
+        chunk_ids: Sequence[bytes],
         chunks: Sequence[Chunk],
         *,
         languages: Sequence[str],
         embeddings: Sequence[np.ndarray],
         terms: Sequence[TermVector],
     ) -> Iterator[bytes]:
-        """All arguments run in parallel. `embeddings`: each (dimension,)."""
+        """All arguments run in parallel. `chunk_ids`: 16 bytes each. `embeddings`: each (dimension,)."""
         if not chunks:
             return
         halves = np.stack(embeddings).astype(">f2")
@@ -75,7 +79,7 @@ class RowEncoder:
             yield b"".join(
                 (
                     _START.pack(
-                        15, 4, self._generation_id, 16, chunk_id.bytes, 16, self._document_id, 4, self._collection_id,
+                        15, 4, self._generation_id, 16, chunk_id, 16, self._document_id, 4, self._collection_id,
                         4, chunk.ordinal, 4, chunk.start, 4, chunk.end,
                     ),
                     _field(chunk.text.encode()),
@@ -96,10 +100,24 @@ class RowEncoder:
             )  # fmt: skip
 
 
-def count_change_row(generation_id: int, collection_id: int, chunks: int, ids: np.ndarray, deltas: np.ndarray) -> bytes:
-    """A row of count_changes."""
-    head = struct.pack("!hiiiiii", 5, 4, generation_id, 4, collection_id, 4, chunks)
-    return head + _field(_int_array(ids)) + _field(_int_array(deltas))
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """An array of int4, as parameter of a statement: psycopg's own way through a list takes ten times as long."""
+
+    values: np.ndarray
+
+
+class _IntegersDumper(Dumper):
+    """Binary int4[]."""
+
+    format = pq.Format.BINARY
+    oid = _INT4_ARRAY_OID
+
+    def dump(self, obj: Integers) -> bytes:
+        return _int_array(obj.values)
+
+
+psycopg.adapters.register_dumper(Integers, _IntegersDumper)
 
 
 def _field(data: bytes) -> bytes:

@@ -87,6 +87,9 @@ def previous_generation(db: Database) -> Generation | None:
         return find_generation(conn, "previous")
 
 
+KEEP = "SELECT state FROM generations WHERE id = %(generation)s FOR SHARE"
+
+
 def writing(conn: psycopg.Connection, generation: Generation) -> None:
     """Keep the generation from being switched or dropped until the end of this transaction.
 
@@ -96,7 +99,11 @@ def writing(conn: psycopg.Connection, generation: Generation) -> None:
     Raises:
         IndexMismatch: it is no longer the one that is written to.
     """
-    row = conn.execute("SELECT state FROM generations WHERE id = %s FOR SHARE", (generation.id,)).fetchone()
+    assert_written(conn.execute(KEEP, {"generation": generation.id}).fetchone(), generation)
+
+
+def assert_written(row: tuple[Any, ...] | None, generation: Generation) -> None:
+    """As `writing`, for who sent KEEP along with more. `row`: what it gave."""
     if row is None or row[0] == "previous" or row[0] != generation.state:
         raise IndexMismatch(
             "The index was switched to another generation meanwhile; nothing was stored.",

@@ -21,7 +21,8 @@ class Place:
     rows: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        parts = {"page": self.page, "slide": self.slide, "sheet": self.sheet, "rows": self.rows}
+        return {name: value for name, value in parts.items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Place:
@@ -141,7 +142,8 @@ class Evidence:
     """One retrieved passage: the same object from retrieval to page, API, history and log. `rank` counts from 1.
 
     `text` is a slice of the document. `table_header`: as `Chunk.table_header`, shown above `text` wherever it is read.
-    `also_in`: where else the same text stands.
+    `also_in`: where else the same text stands. `sentences`: the packed words of its sentences and its term ids, as
+    stored (knowledge/quote_words.py); only a passage that was just found has them.
     """
 
     chunk_id: str
@@ -159,6 +161,7 @@ class Evidence:
     rank: int
     table_header: str = ""
     also_in: tuple[Source, ...] = ()
+    sentences: tuple[bytes, bytes] | None = field(default=None, compare=False, repr=False)
 
     @property
     def readable(self) -> str:
