@@ -66,6 +66,7 @@ class FileStates:
         self._run = secrets.randbits(62)
         self._holder: psycopg.Connection | None = None
         self._claimed: set[int] = set()
+        self._collection_id: int | None = None
         self._guard = threading.Lock()
 
     def __enter__(self) -> FileStates:
@@ -98,18 +99,18 @@ class FileStates:
                 "origin = excluded.origin, root = excluded.root, host = excluded.host, reason = '', error = '', "
                 "size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns, updated_at = now() "
                 "WHERE files.state <> 'reading' OR files.run <> ALL(%s)",
-                (collection_id_of(conn, self.collection), self._run, *columns, _living_runs(conn)),
+                (self._number(), self._run, *columns, _living_runs(conn)),
             )
 
     def reading(self, file: FileFacts) -> None:
         """Note that work on it has begun. What is known of its last content stays until that is done."""
         with self._db.connection() as conn:
-            conn.execute("SET LOCAL synchronous_commit = off")  # it only informs: nothing is lost with it
-            conn.execute(
+            psycopg.ClientCursor(conn).execute(
+                "SET LOCAL synchronous_commit = off; "  # it only informs: nothing is lost with it
                 "INSERT INTO files (collection_id, path, origin, root, host, size_bytes, modified_ns, state, run) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, 'reading', %s) ON CONFLICT (collection_id, path) DO UPDATE SET "
                 "state = 'reading', run = excluded.run, reason = '', error = '', updated_at = now()",
-                (collection_id_of(conn, self.collection), *astuple(file), self._run),
+                (self._number(), *astuple(file), self._run),
             )
 
     def note_stored(self, file: FileFacts, *, content_hash: str, reading: str) -> None:
@@ -130,8 +131,15 @@ class FileStates:
         """In the transaction `conn`: these files are gone."""
         conn.execute(
             "DELETE FROM files WHERE collection_id = %s AND path = ANY(%s)",
-            (collection_id_of(conn, self.collection), list(paths)),
+            (self._number(), list(paths)),
         )
+
+    def _number(self) -> int:
+        """The collection's, made if need be: in a transaction of its own, so that it stays what it is."""
+        if self._collection_id is None:
+            with self._db.connection() as conn:
+                self._collection_id = collection_id_of(conn, self.collection)
+        return self._collection_id
 
     def claim(self, path: str) -> bool:
         """Whether this run may work on `path`; False: another run does."""
@@ -199,7 +207,7 @@ class FileStates:
             "modified_ns = excluded.modified_ns, content_hash = excluded.content_hash, reading = excluded.reading, "
             "reason = excluded.reason, error = excluded.error, updated_at = now()",
             (
-                collection_id_of(conn, self.collection),
+                self._number(),
                 *astuple(file),
                 state,
                 content_hash,

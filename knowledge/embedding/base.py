@@ -81,9 +81,12 @@ class GakjuEmbedding(BaseEmbedding):
     def spec(self) -> EmbeddingSpec:
         """Name, dimension and prefixes. May ask a server once."""
 
-    @abstractmethod
     def count_tokens(self, text: str) -> int:
-        """How many of the model's tokens `text` takes, without prefix and special tokens."""
+        """How many of the model's tokens `text` takes, without prefix and special tokens.
+
+        Not abstract: LlamaIndex makes a span of each call of such a method, which took ten times as long as counting.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def embed_query(self, text: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError, I
 from knowledge.filters import Filters
 from knowledge.generations import Manifest, open_active
 from knowledge.search import Searcher
-from knowledge.store import EmbeddedChunk, IndexCounts, IndexStore
+from knowledge.store import EmbeddedChunk, IndexCounts, IndexStore, make_chunk_id, make_chunk_ids, make_document_id
 from knowledge.terms import term_id, term_vector
 from knowledge.types import Chunk, Document, Place
 
@@ -160,6 +161,25 @@ def test_chunk_ids_depend_on_content_alone(store, db, embedding, analyzer):
     store.remove("default", "a.md")
     store.replace(*first, reading="1")
     assert ids() == before
+
+
+def test_chunk_ids_made_together_are_those_of_uuid5():
+    document = make_document_id("default", "가.md")
+    together = make_chunk_ids(document, "hash\0cut", range(300))
+    assert together == [uuid.uuid5(document, f"hash\0cut\0{ordinal}").bytes for ordinal in range(300)]
+    assert together[7] == make_chunk_id(document, "hash\0cut", 7).bytes
+
+
+def test_only_a_document_that_is_settled_later_does_not_wait_for_the_disk(store, db, embedding, analyzer):
+    waits = []
+
+    def note(conn: psycopg.Connection) -> None:
+        waits.append(conn.execute("SHOW synchronous_commit").fetchone())
+
+    first, second = (make(name, [name], embedding=embedding, analyzer=analyzer) for name in ("a.md", "b.md"))
+    store.replace(*first, reading="1", settle=False, also=note)
+    store.replace(*second, reading="1", also=note)
+    assert waits == [("off",), ("on",)]
 
 
 def test_hostile_names_are_values(store, db, embedding, analyzer):
