@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     # Whether each sentence of an answer is held against what it cites: by rules, by the language model as well, or not.
     verify: Literal["rules", "llm", "off"] = "rules"
 
+    # Whether two or three questions that the documents answer are offered after each answer.
+    related: Literal["on", "off"] = "on"
+
     # Who embeds. Unset = the bundled multilingual-e5-small.
     embed_base_url: HttpUrl = ""
     embed_model: str = ""

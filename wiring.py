@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of one answer of PostgreSQL to whoever serves people; ingesting waits as long as it takes. Below the 10 s in which an
+# app must work again after an outage: until then, a connection that waits for a lost answer is one less.
+ANSWER_LIMIT_S = 8.0
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -48,6 +52,7 @@ class Index:
     generation: Generation
     where: str
     live: LiveIndex
+    reranker: Reranker | None = None  # of no generation: it outlives a switch
 
 
 @contextmanager
@@ -78,6 +83,7 @@ def open_index(settings: Settings) -> Iterator[Index]:
     """
     from knowledge.lexemes import Analyzer
     from knowledge.live_index import LiveIndex
+    from knowledge.store import IndexStore
 
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
         # Loading the model and starting the database use different resources.
@@ -86,9 +92,14 @@ def open_index(settings: Settings) -> Iterator[Index]:
         embedding = embedding_job.result()
         stack.callback(embedding.close)
         generation = open_active(db, manifest_of(settings, embedding))
-        live = LiveIndex(db, generation, embedding, build=lambda manifest: _embedding_of(settings, manifest))
+        hurried = db.within(ANSWER_LIMIT_S)
+        live = LiveIndex(hurried, generation, embedding, build=lambda manifest: _embedding_of(settings, manifest))
         stack.callback(live.close)
-        yield Index(servers, db, live.current.store, embedding, Analyzer(), generation, where, live)
+        reranker = _reranker(settings)
+        if reranker is not None:
+            stack.callback(reranker.close)
+        store = IndexStore(db, generation)
+        yield Index(servers, db, store, embedding, Analyzer(), generation, where, live, reranker)
 
 
 def _embedding_of(settings: Settings, manifest: Manifest) -> GakjuEmbedding | None:
@@ -228,6 +239,7 @@ def ingest_quietly(settings: Settings, index: Index, paths: Sequence[Path]) -> i
 def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
     """The conversation over `index`, with the memory and the language model that the settings name."""
     from knowledge.views import Views
+    from pipelines.breaker import Breakers
     from pipelines.chatlog import ChatLog
     from pipelines.checking import Judge, RuleChecker
     from pipelines.memory import SessionMemory, connect
@@ -239,14 +251,17 @@ def open_service(settings: Settings, index: Index) -> Iterator[ChatService]:
     if not url:
         running = index.servers.redis()
         url, where = running.url, running.where
-    client = connect(url)
-    sessions = SessionMemory(client, ttl_s=settings.session_ttl_hours * 3600, prefix=settings.redis_prefix)
+    client, breakers, db = connect(url), Breakers(failures=1), index.db.within(ANSWER_LIMIT_S)
+    sessions = SessionMemory(
+        client, ttl_s=settings.session_ttl_hours * 3600, prefix=settings.redis_prefix, breakers=breakers
+    )
     parts_of_index, embedding = search_parts(settings, index)
     model = connect_llm(settings) if settings.llm_base_url else parts_of_index.pop("llm")
-    views = Views(index.db)
-    toolbox = open_toolbox(settings.tools_file, cache=ToolCache(client, prefix=settings.redis_prefix))
+    views = Views(db)
+    cache = ToolCache(client, prefix=settings.redis_prefix, breakers=breakers)
+    toolbox = open_toolbox(settings.tools_file, cache=cache)
     parts = Parts(
-        db=index.db,
+        db=db,
         analyzer=index.analyzer,
         llm=model,
         sessions=sessions,
@@ -298,11 +313,11 @@ def _personas(settings: Settings) -> dict[str, Persona]:
 
 
 def _reranker(settings: Settings) -> Reranker | None:
+    if not settings.rerank_base_url:
+        return None
     from pipelines.rerank import Reranker
     from pipelines.rerank_client import RerankClient
 
-    if not settings.rerank_base_url:
-        return None
     key = settings.rerank_api_key.get_secret_value()
     client = RerankClient(settings.rerank_base_url, model=settings.rerank_model, api_key=key)
     return Reranker(client, top_n=settings.rerank_top_n, timeout_s=settings.rerank_timeout_s)
@@ -310,10 +325,13 @@ def _reranker(settings: Settings) -> Reranker | None:
 
 def search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]:
     """The parts of the service that belong to one generation of the index, and what is said of its embedding."""
+    from knowledge.embedding.recent import RecentQuestions
     from knowledge.instant_refill import refill
+    from knowledge.related_rows import RelatedRows
     from pipelines.gate import Gate
     from pipelines.instant import InstantAnswers
     from pipelines.quote import QuoteLLM
+    from pipelines.related import RelatedQuestions
     from pipelines.retriever import EvidenceRetriever
 
     opened = index.live.current
@@ -322,19 +340,25 @@ def search_parts(settings: Settings, index: Index) -> tuple[dict[str, Any], str]
     except GakjuError as exc:  # they are then answered by search, as before
         log.warning("FAQ and glossary rows of older documents were not found: %s", exc.sentence())
     spec = opened.embedding.spec
+    embedding = RecentQuestions(opened.embedding)
     parts: dict[str, Any] = {
         "store": opened.store,
         "retriever": EvidenceRetriever(
             opened.searcher,
-            opened.embedding,
+            embedding,
             index.analyzer,
             top_k=settings.top_k,
-            reranker=_reranker(settings),
+            reranker=index.reranker,
         ),
         "gate": Gate.load(spec.name),
-        "instant": InstantAnswers(index.db, opened.generation, index.analyzer),
+        "instant": InstantAnswers(index.db.within(ANSWER_LIMIT_S), opened.generation, index.analyzer),
     }
+    if settings.related == "on":
+        rows = RelatedRows(index.db.within(ANSWER_LIMIT_S), opened.generation)
+        parts["related"] = RelatedQuestions(
+            rows, parts["retriever"], parts["gate"], index.analyzer, instant=parts["instant"]
+        )
     if not settings.llm_base_url:
-        parts["llm"] = QuoteLLM(analyzer=index.analyzer, embedding=opened.embedding, idf=opened.searcher.idf)
+        parts["llm"] = QuoteLLM(analyzer=index.analyzer, embedding=embedding, idf=opened.searcher.idf)
     served_by = settings.embed_base_url if spec.name.endswith("/endpoint") else "bundled"
     return parts, f"{spec.name} ({spec.dimension} numbers, {served_by})"

@@ -43,12 +43,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """`questions` have an answer in `passages`; `others` are labelled unanswerable or were not judged."""
+    """`questions` have an answer in `passages`; `others` are labelled unanswerable or were not judged.
+
+    `unasked`: ids of questions that are judged and not there.
+    """
 
     name: str
     passages: tuple[Passage, ...]
     questions: tuple[Question, ...]
     others: tuple[Question, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def passage_languages(self) -> tuple[str, ...]:
@@ -80,7 +84,7 @@ def load(folder: Path) -> QuestionSet:
     if not folder.is_dir():
         raise SetError(f"{folder} is not a folder.")
     passages = tuple(_passages(folder / "corpus.jsonl"))
-    relevant = _relevant(_qrels_file(folder))
+    relevant = judgements(folder)
     answerable: list[Question] = []
     others: list[Question] = []
     for question, is_answerable in _questions(folder / "queries.jsonl", relevant):
@@ -89,7 +93,8 @@ def load(folder: Path) -> QuestionSet:
         raise SetError(
             f"{_qrels_file(folder)} judges none of the questions in {folder / 'queries.jsonl'} as answerable."
         )
-    return QuestionSet(folder.resolve().name, passages, tuple(answerable), tuple(others))
+    unasked = relevant.keys() - {question.id for question in (*answerable, *others)}
+    return QuestionSet(folder.resolve().name, passages, tuple(answerable), tuple(others), tuple(sorted(unasked)))
 
 
 def unknown_passages(data: QuestionSet) -> list[str]:
@@ -103,19 +108,21 @@ def is_set(folder: Path) -> bool:
 
 
 def _passages(file: Path) -> Iterator[Passage]:
-    for number, row in _rows(file):
+    for number, row in json_rows(file):
         title, text = row.get("title") or "", row.get("text")
         if not isinstance(text, str) or not isinstance(title, str):
             raise SetError(f'{file}, line {number}: "text" and "title" must be strings.')
+        title, text = _storable(title), _storable(text)
         yield Passage(_id(row), title, text, _meta(row).get("lang") or language_of(f"{title}\n{text}"))
 
 
 def _questions(file: Path, relevant: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[Question, bool]]:
     """With whether the question is labelled as unanswerable, False, or is not, True."""
-    for number, row in _rows(file):
+    for number, row in json_rows(file):
         text, meta = row.get("text"), _meta(row)
         if not isinstance(text, str) or not text.strip():
             raise SetError(f'{file}, line {number}: a question needs a "text".')
+        text = _storable(text)
         history = tuple(_said(item, file, number) for item in meta.get("history") or ())
         labels = meta.get("answerability") or ()
         labels = [str(label).upper() for label in ([labels] if isinstance(labels, str) else labels)]
@@ -131,7 +138,12 @@ def _said(item: Any, file: Path, number: int) -> tuple[str, str]:
         item = [item.get("role") or item.get("speaker"), item.get("content") or item.get("text")]
     if not isinstance(item, list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
         raise SetError(f'{file}, line {number}: "history" must hold pairs of speaker and text.')
-    return item[0], item[1]
+    return item[0], _storable(item[1])
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair and NUL can stand in JSON, and in no database."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
 
 
 def _id(row: Mapping[str, Any]) -> str:
@@ -143,8 +155,12 @@ def _meta(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number, from 1, and object; blank lines are skipped."""
+def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number, from 1, and object, each with an "_id" of its own; blank lines are skipped.
+
+    Raises:
+        SetError: it is not there, or a line is none.
+    """
     lines: dict[str, int] = {}
     for number, line in _lines(file):
         try:
@@ -153,6 +169,8 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise SetError(f"{file}, line {number}: not JSON ({exc.msg}, column {exc.colno}).") from exc
         if not isinstance(row, dict) or not isinstance(row.get("_id"), str | int) or not _id(row):
             raise SetError(f'{file}, line {number}: not an object with an "_id".')
+        if _storable(_id(row)) != _id(row):
+            raise SetError(f"{file}, line {number}: the id {_id(row)!r} holds what is no character.")
         first = lines.setdefault(_id(row), number)
         if first != number:
             raise SetError(f"{file}, line {number}: the id {_id(row)!r} is already that of line {first}.")
@@ -188,23 +206,40 @@ def _qrels_file(folder: Path) -> Path:
     return others[0] if others else named[0]
 
 
-def _relevant(file: Path) -> dict[str, dict[str, int]]:
-    """Question id → passage id → grade, of those above 0."""
-    relevant: dict[str, dict[str, int]] = defaultdict(dict)
+def judgements(folder: Path) -> dict[str, dict[str, int]]:
+    """Question id → passage id → grade, of those above 0. Of several judgements of one pair the last one counts.
+
+    Raises:
+        SetError: there are none, or a line is no judgement.
+    """
+    file = _qrels_file(folder)
+    grades: dict[str, dict[str, int]] = defaultdict(dict)
     judged = 0
-    for number, line in _lines(file):
-        fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-        if len(fields) == 4:  # as TREC has it, with an iteration that means nothing
-            del fields[1]
+    for place, (number, line) in enumerate(_lines(file)):
         try:
-            question, passage, grade = fields[0], fields[1], int(float(fields[2]))
-        except (IndexError, ValueError):
-            if number == 1:
+            question, passage, grade = _judgement(line)
+        except ValueError:
+            if place == 0:
                 continue  # the names of the columns
             raise SetError(f"{file}, line {number}: not a question id, a passage id and a whole number.") from None
         judged += 1
-        if grade > 0:
-            relevant[question][passage] = grade
+        grades[question][passage] = grade
+    above = {key: {passage: grade for passage, grade in row.items() if grade > 0} for key, row in grades.items()}
+    relevant = {key: row for key, row in above.items() if row}
     if not relevant:
         raise SetError(f"{file} has no relevant passage for any question ({judged} lines).")
     return relevant
+
+
+def _judgement(line: str) -> tuple[str, str, int]:
+    """Question, passage and grade. Four fields are TREC's, with an iteration that means nothing.
+
+    Raises:
+        ValueError: it is none.
+    """
+    line = line.rstrip()
+    question, *iteration, passage, grade = line.split("\t") if "\t" in line else line.split()
+    value = float(grade)
+    if len(iteration) > 1 or not value.is_integer():
+        raise ValueError(line)
+    return question, passage, int(value)

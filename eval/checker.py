@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.beir import SetError
 from eval.checker_fit import auroc, fitted
 from eval.checker_own import own_cases
 from eval.checker_sets import ANSWER_SETS, Case, answer_cases, nli_cases
@@ -37,7 +38,9 @@ _NO_MODELS = Models(Model(0, {}, 0, 0), Model(0, {}, 0, 0), "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval checker", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="folder with the evaluation sets")
     parser.add_argument("--fit", action="store_true", help="fit weights and thresholds on the other half")
     parser.add_argument("--write", action="store_true", help=f"with --fit: write {WEIGHTS_FILE.name}")
@@ -71,7 +74,7 @@ def _cases(folder: Path | None, *, seed: int, passages: int) -> list[Case]:
     cases = list(own_cases())
     if folder is not None:
         if not folder.is_dir():
-            raise SystemExit(f"eval checker: no folder {folder}.")
+            raise SetError(f"{folder} is not a folder.")
         nli = folder / "klue_nli" / "claims.jsonl"
         if nli.exists():
             cases += nli_cases(nli)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval import checker_errors as errors
+from eval.beir import json_rows, judgements
 from knowledge.lexemes import language_of
 from knowledge.sentences import sentence_spans
 from knowledge.types import Evidence, Place, Scores
@@ -62,7 +63,7 @@ def nli_cases(file: Path) -> list[Case]:
 def answer_cases(folder: Path, *, seed: int, passages: int) -> list[Case]:
     """From a set in BEIR's layout: for up to `passages` of its passages, each true and false claims."""
     rng = random.Random(f"{seed}-{folder.name}")  # noqa: S311 - reproducible, not secret
-    corpus = [json.loads(line) for line in (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+    corpus = [row for _, row in json_rows(folder / "corpus.jsonl")]
     names, targets = _names(folder)
     every_name = sorted({name for found in names.values() for name in found})
     chosen = rng.sample(corpus, min(passages, len(corpus)))
@@ -121,15 +122,8 @@ def _alike(a: str, b: str) -> bool:
 
 def _names(folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """By passage: names that answer its questions, and whole answers that people wrote from it."""
-    queries = {}
-    for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        queries[row["_id"]] = row
-    passages: dict[str, list[str]] = defaultdict(list)
-    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query, passage, score = line.split("\t")
-        if float(score) > 0:
-            passages[query].append(passage)
+    queries = {row["_id"]: row for _, row in json_rows(folder / "queries.jsonl")}
+    passages = {query: list(found) for query, found in judgements(folder).items()}
     names: dict[str, list[str]] = defaultdict(list)
     targets: dict[str, list[str]] = defaultdict(list)
     for query, found in passages.items():

@@ -1,6 +1,6 @@
 """Fits pipelines/gate.json: can what was found carry an answer?
 
-    python -m eval.fit_gate SET… [--keep 0.99] [--write]      SET: a folder in BEIR's layout (see eval/beir.py)
+    python -m eval fit_gate SET… [--keep 0.99] [--write]      SET: a folder in BEIR's layout (see eval/beir.py)
 
 Each set is searched with its own questions (answerable) and with those of the other sets (not answerable here). Prints,
 for each set, how many of both the gate lets through; half of the questions are for fitting, the other half for this.
@@ -19,13 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from eval.beir import Question, QuestionSet, load
-from eval.retrieval import Bench, fill, open_bench
-from eval.retrieval_index import throw_away_index
+from eval.bench import Bench, index_with, open_bench
 from knowledge.search import Searcher
 from pipelines.gate import GATE_FILE, Gate
 from pipelines.retriever import EvidenceRetriever
 from pipelines.rewrite import SearchQuery
-from wiring import manifest_of
 
 OWN_QUESTIONS, FOREIGN_QUESTIONS = 300, 100
 
@@ -65,10 +63,8 @@ def _measure(bench: Bench, sets: Sequence[QuestionSet]) -> tuple[np.ndarray, np.
     rows: list[tuple[float, float]] = []
     labels: list[int] = []
     names: list[str] = []
-    manifest = manifest_of(bench.settings, bench.embedding)
     for data in sets:
-        with throw_away_index(bench.settings, bench.servers, manifest, name=data.name) as index:
-            fill(bench, index, data)
+        with index_with(bench, data) as index:
             searcher = Searcher(index.store.db, index.store.generation)
             retriever = EvidenceRetriever(searcher, bench.cached, bench.analyzer, top_k=bench.settings.top_k)
             for other in sets:

@@ -1,6 +1,6 @@
 """The small question set that ships, over the documents that ship: does the whole way through still work?
 
-    python -m eval.gold [--verbose]
+    python -m eval gold [--verbose]
 
 Prints how often the passage is found, whether the answer (of whatever LLM_BASE_URL says, quote mode by default) holds
 the expected words and cites their document, and how often an unanswerable question is refused. The questions were

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from eval.beir import SetError
+from eval.beir import SetError, json_rows
 from ingest.readers import read_bytes_as
 from knowledge.instant_mining import InstantRow, mine_rows
 from knowledge.lexemes import Analyzer
@@ -29,14 +28,13 @@ def foreign_questions(folder: Path) -> list[tuple[str, str]]:
     Raises:
         SetError: no questions there.
     """
-    path = folder / "queries.jsonl"
-    if not path.is_file():
-        raise SetError(f"{folder} has no queries.jsonl.")
+    file = folder / "queries.jsonl"
     found: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for number, row in json_rows(file):
+        if not isinstance(row.get("text"), str):
+            raise SetError(f'{file}, line {number}: a question needs a "text".')
         text = " ".join(row["text"].split())
-        found.setdefault(text, " / ".join(sorted((row.get("meta") or {}).get("answers") or [row["_id"]])))
+        found.setdefault(text, " / ".join(sorted((row.get("meta") or {}).get("answers") or [str(row["_id"])])))
     return list(found.items())
 
 

@@ -27,35 +27,24 @@ from itertools import islice
 from pathlib import Path
 
 from eval.beir import SetError
-from eval.own_chunks import LANGUAGES, sample
+from eval.frame import IN_PART, OK, run_in_frame
+from eval.own_chunks import LANGUAGES, collections_with_documents, sample
 from eval.own_files import PASSAGES, Plan, SetFolder
 from eval.own_llm import JsonModel
 from eval.own_progress import progress
 from eval.own_questions import REASONS
 from eval.own_sheet import bring_up_to_date
 from eval.own_writing import Writer, unwritten
-from ingest.cli.output import complain, say
-from knowledge.errors import GakjuError
-from settings import Settings, SettingsError, load_settings
+from ingest.cli.output import complain, names, say
+from settings import Settings, load_settings
 from wiring import Index, connect_llm, open_index, search_parts
 
-OK, FEWER, WRONG_USE, AWAY, STOPPED = 0, 1, 2, 3, 130
 _TRIES_A_QUESTION = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        return _run(arguments)
-    except (SetError, SettingsError) as exc:
-        complain(f"eval: {exc}")
-        return WRONG_USE
-    except GakjuError as exc:
-        complain(f"eval: {exc.sentence()}")
-        return AWAY
-    except KeyboardInterrupt:
-        complain("eval: stopped; the same command goes on from here.")
-        return STOPPED
+    return run_in_frame(lambda: _run(arguments), again="Given again, the same command goes on from here.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +78,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with open_index(settings) as index:
         if not index.store.counts(collection).documents:
             raise SetError(
-                f"The collection {collection!r} holds no documents: `gakju ingest add PATH` puts some into it."
+                f"The collection {collection!r} holds no documents: `gakju ingest add PATH` puts some into it"
+                f"{_others(index)}."
             )
         folder = SetFolder.create(arguments.folder, plan)
         with _alone(folder.folder):
@@ -101,6 +91,11 @@ def _run(arguments: argparse.Namespace) -> int:
             finally:
                 sheet = bring_up_to_date(folder)  # also of what was done before a fault
     return _say_end(folder, arguments.questions, sheet)
+
+
+def _others(index: Index) -> str:
+    held = collections_with_documents(index.live.current)
+    return f", or name one that does with --collection ({names(held)})" if held else ""
 
 
 @contextmanager
@@ -160,7 +155,7 @@ def _say_end(folder: SetFolder, wanted: int, sheet: Path) -> int:
     say(f"Then: gakju eval retrieval --set {folder_name}")
     if made < wanted:
         complain(f"eval: {made} of {wanted}; there is nothing more to ask about, or --tries was too low.")
-        return FEWER
+        return IN_PART
     return OK
 
 

@@ -31,6 +31,10 @@ _DOCUMENTS = (
     "SELECT d.id, d.path, d.language FROM documents d JOIN collections c ON c.id = d.collection_id "
     'WHERE d.generation_id = %s AND c.name = %s ORDER BY d.path COLLATE "C"'
 )
+_COLLECTIONS = (
+    "SELECT name FROM collections c "
+    "WHERE EXISTS (SELECT FROM documents d WHERE d.collection_id = c.id AND d.generation_id = %s) ORDER BY name"
+)
 _CHUNKS = (
     "SELECT id, start_char, end_char, language FROM chunks "
     "WHERE generation_id = %s AND document_id = %s ORDER BY ordinal"
@@ -74,6 +78,14 @@ def sample(
                 left.append(order)
                 yield sampled
         orders = left
+
+
+def collections_with_documents(index: OpenIndex) -> list[str]:
+    """Raises:
+    DatabaseUnavailable: the index cannot be read.
+    """
+    with index.store.db.connection() as conn:
+        return [name for (name,) in conn.execute(_COLLECTIONS, (index.generation.id,))]
 
 
 def fold(text: str) -> str:

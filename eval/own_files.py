@@ -99,6 +99,8 @@ class SetFolder:
         Raises:
             SetError: it cannot be written, or was begun otherwise.
         """
+        if any(place.exists() and not place.is_dir() for place in (folder, *folder.parents)):
+            raise SetError(f"{folder} is not a folder, or lies in none; name a new or empty folder.")
         manifest = folder / MANIFEST
         if manifest.exists():
             opened = cls.open(folder)
@@ -123,6 +125,8 @@ class SetFolder:
         """Raises:
         SetError: `folder` is none, or something in it is broken.
         """
+        if folder.exists() and not folder.is_dir():
+            raise SetError(f"{folder} is not a folder, as `gakju eval new-set` makes it.")
         if not folder.is_dir():
             raise SetError(f"There is no folder {folder}; `gakju eval new-set {folder}` makes it a set.")
         manifest = folder / MANIFEST

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,12 @@ from rich.console import Console
 from rich.progress import track
 
 from eval.beir import Question, QuestionSet, SetError
+from eval.facts import commit_name, load_average, machine_name, must_be_writable, now
 from eval.own_files import SetFolder, write_beir
 from eval.own_places import Answer, Places
 from eval.own_report import Asked, as_json, say_left_out, say_shown, say_worst
 from eval.own_sheet import Filled, bring_up_to_date, read_sheet
 from eval.retrieval_runs import plain_id, read_run, write_run
-from eval.speed import commit_name, load_average, machine_name
 from ingest.cli.output import say
 from knowledge.types import Evidence
 from pipelines.retriever import EvidenceRetriever
@@ -56,6 +55,7 @@ def run(arguments: argparse.Namespace) -> tuple[SetReport, dict[str, Any]]:
             f"No question counts in {folder.folder / 'questions.csv'}: {sheet.empty} rows have none and {sheet.struck_out} "
             "are struck out; fill in the column `question`."
         )
+    must_be_writable(arguments.run)
     against = read_run(arguments.against) if arguments.against else None
     settings = load_settings(**({"data_dir": arguments.data_dir} if arguments.data_dir else {}))
     load = load_average()
@@ -172,7 +172,7 @@ def _write_beir(folder: Path, asked: Sequence[Asked]) -> None:
 
 def _facts(settings: Settings, index: Index, loads: Sequence[str]) -> dict[str, Any]:
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "commit": commit_name(),
         "machine": machine_name(),
         "load_averages": list(loads),

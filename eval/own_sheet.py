@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from eval.beir import SetError
 from eval.own_files import SHEET, Row, SetFolder, write
 
 COLUMNS = ("id", "keep", "question", "passage", "document", "where", "language")
-_YES = {"", "y", "yes", "1", "o", "ok", "true", "예", "네", "keep", "유지"}
-_NO = {"n", "no", "0", "x", "false", "아니오", "아니요", "삭제", "제외", "drop", "delete"}
+# The last of each is y and n on a keyboard that was left in Korean, in Unicode's compatible form.
+_YES = {"", "y", "yes", "1", "o", "ok", "true", "예", "네", "keep", "유지", "\u116d"}
+_NO = {"n", "no", "0", "x", "false", "아니오", "아니요", "삭제", "제외", "drop", "delete", "\u116e"}
 _DELIMITERS = ",;\t"
+_SEPARATOR_LINE = "sep="  # what Excel takes the delimiter from, in a line of its own above the names
+_WORKBOOK = b"PK\x03\x04"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by spreadsheets: documents count as hostile
 
 
@@ -99,6 +103,8 @@ def read_text(file: Path) -> str:
         raise SetError(f"There is no {file}: it says which questions count.") from None
     except OSError as exc:
         raise SetError(f"{file} cannot be read: {exc.strerror}.") from exc
+    if data.startswith(_WORKBOOK):
+        raise SetError(f'{file} is a workbook of a spreadsheet, not a CSV: save it as "CSV UTF-8".')
     encodings = ["utf-16"] if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "cp949"]
     for encoding in encodings:
         try:
@@ -119,14 +125,15 @@ def read_sheet(file: Path, rows: Sequence[Row]) -> Sheet:
     struck_out = empty = 0
     for number, cells in _cells(read_text(file), file):
         key, keep, question = (cells.get(name, "").strip() for name in ("id", "keep", "question"))
-        if keep.casefold() not in _YES | _NO:
+        keep = unicodedata.normalize("NFKC", keep).casefold()
+        if keep not in _YES | _NO:
             raise SetError(f"{file}, row {number}: keep is {keep!r}; y counts, n strikes the row out.")
         if key and key not in known:
             raise SetError(
                 f"{file}, row {number}: there is no question {key!r}; a question of your own has an empty id."
             )
         mentioned.add(key)
-        if keep.casefold() in _NO:
+        if keep in _NO:
             struck_out += 1
             continue
         question = _meant(" ".join(_plain(question).split()), known.get(key))
@@ -165,7 +172,7 @@ def _cells(text: str, file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     rows = _reader(text)
     try:
         names = _names(next(rows, []), file)
-        for number, cells in enumerate(rows, start=2):
+        for number, cells in enumerate(rows, start=2 + (_body(text) != text)):
             if any(cell.strip() for cell in cells):
                 yield number, dict(zip(names, cells, strict=False))
     except csv.Error as exc:
@@ -174,7 +181,12 @@ def _cells(text: str, file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _reader(text: str) -> Iterator[list[str]]:
     csv.field_size_limit(10_000_000)  # characters; a passage may be long
-    return csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    return csv.reader(io.StringIO(_body(text), newline=""), delimiter=_delimiter(text))
+
+
+def _body(text: str) -> str:
+    """Without the line that names the delimiter."""
+    return text.partition("\n")[2] if text.casefold().startswith(_SEPARATOR_LINE) else text
 
 
 def _names(cells: Sequence[str], file: Path) -> list[str]:
@@ -185,7 +197,7 @@ def _names(cells: Sequence[str], file: Path) -> list[str]:
 
 
 def _delimiter(text: str) -> str:
-    first = text.split("\n", 1)[0]
+    first = _body(text).split("\n", 1)[0]
     return max(_DELIMITERS, key=first.count)
 
 

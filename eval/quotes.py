@@ -5,9 +5,10 @@
 FOLDER holds sets in BEIR's layout whose questions know their answers (queries.jsonl: meta.answers). Each is stored and
 searched as the app does it, five passages a question. Asked are the questions for which one of the five is a piece of
 a right passage and holds the answer; the others are counted, and say something about search, not about quoting. "four"
-is the choice without its margin. Own work is the choice of sentences alone, first words are search and choice together;
-both with the app's own embedding, one question after another. Where a set has questions that nothing in it answers
-(meta.answerable false), the share of them that is refused stands beside the share of the answerable that is lost.
+is the choice without its bar. Own work is the choice of sentences alone, which has the question's vector from the search,
+first words are search and choice together; both with the app's own embedding, one question after another. Where a set has
+questions that nothing in it answers (meta.answerable false), the share of them that is refused stands beside the share of
+the answerable that is lost.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from eval.retrieval_cache import CachedEmbedding, VectorCache
 from eval.retrieval_index import store_passages, throw_away_index
 from eval.speed import commit_name, load_average, machine_name
 from knowledge.embedding import GakjuEmbedding
+from knowledge.embedding.recent import RecentQuestions
 from knowledge.lexemes import Analyzer
 from knowledge.search import Found, Searcher
 from knowledge.servers import EmbeddedServers
@@ -134,8 +136,9 @@ def _searched(settings: Settings, folder: Path, limit: int, data_dir: Path | Non
         quick = EvidenceRetriever(searcher, cached, analyzer, top_k=TOP_K)
         cases = [Case(item, answers[item.id], quick.search(SearchQuery(item.text))) for item in asked]
         others = [Case(item, (), quick.search(SearchQuery(item.text))) for item in unanswerable]
-        retriever = EvidenceRetriever(searcher, live, analyzer, top_k=TOP_K)
-        yield Searched(tuple(cases), tuple(others), retriever, searcher, live, cached, analyzer)
+        recent = RecentQuestions(live)
+        retriever = EvidenceRetriever(searcher, recent, analyzer, top_k=TOP_K)
+        yield Searched(tuple(cases), tuple(others), retriever, searcher, recent, cached, analyzer)
 
 
 def _answers(file: Path) -> dict[str, tuple[str, ...]]:
@@ -164,7 +167,7 @@ def measure(searched: Searched) -> dict[str, Any]:
     by_four = _choices(
         searched,
         found,
-        Selector(searched.analyzer, searched.cached, searched.searcher.idf, max_sentences=SENTENCES, margin=math.inf),
+        Selector(searched.analyzer, searched.cached, searched.searcher.idf, max_sentences=SENTENCES, bar=0.0),
     )
     quotations = [(item, case) for case, chosen in zip(found, by_app, strict=True) for item in chosen]
     gate = Gate.load(searched.live.spec.name)
@@ -225,8 +228,8 @@ def _refused(gate: Gate, cases: Sequence[Case], choices: Sequence[Sequence[Quote
 def _timed(searched: Searched, cases: Sequence[Case]) -> Mapping[str, list[float]]:
     llm = QuoteLLM(analyzer=searched.analyzer, embedding=searched.live, idf=searched.searcher.idf)
     times: dict[str, list[float]] = {"own work": [], "own work, processor": [], "first words": []}
-    some = cases[:: max(1, math.ceil(len(cases) / _TIMED))]
-    for case in [*some[:_WARM_UP], *some]:
+    step = max(1, math.ceil(len(cases) / _TIMED))
+    for case in [*cases[-_WARM_UP:], *cases[::step]]:
         text = case.question.text
         began = time.perf_counter()
         found = searched.retriever.search(SearchQuery(text))

@@ -21,9 +21,9 @@ _FORMATTING = re.compile(r"[\s*_`|#>\\]+|\[\d+\]|!?\[|\]\([^)]*\)|<[^>]*>")
 def holds_answer(text: str, answers: Iterable[str]) -> bool:
     """Whether `text` has one of `answers`, both as SQuAD's and KorQuAD's scripts normalise them: small letters without
     punctuation and articles. English answers as whole words; Korean ones also with a particle behind them."""
-    words = _normalised(text)
+    words = normalised(text)
     for answer in answers:
-        wanted = _normalised(answer)
+        wanted = normalised(answer)
         if not wanted:
             continue
         if wanted in words if _HANGUL.search(words) else f" {wanted} " in f" {words} ":
@@ -31,7 +31,7 @@ def holds_answer(text: str, answers: Iterable[str]) -> bool:
     return False
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).lower()
     kept = (" " if char in _DASHES else "" if char in _PUNCTUATION else char for char in text)
     return " ".join(_ARTICLES.sub(" ", "".join(kept)).split())

@@ -18,63 +18,26 @@ Exit codes: 0 measured; 1 below a floor; 2 a wrong set, file or option; 3 someth
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.beir import QuestionSet, SetError, unknown_passages
-from eval.retrieval_cache import CachedEmbedding, VectorCache
-from eval.retrieval_index import EvalIndex, store_folder, store_passages, throw_away_index
-from eval.retrieval_runs import plain_id, read_run, write_run
-from eval.retrieval_search import LEGS, Asker, Leg
+from eval.beir import QuestionSet, SetError
+from eval.bench import Bench, index_with, open_bench
+from eval.facts import commit_name, load_average, machine_name, must_be_picture, must_be_writable, now, write_json
+from eval.frame import IN_PART, OK, run_in_frame
+from eval.retrieval_runs import plain_id, read_run, write_judgements, write_run
+from eval.retrieval_search import LEGS, Asker, Leg, Ranking
 from eval.retrieval_sets import chosen_sets
-from eval.speed import commit_name, load_average, machine_name
-from knowledge.embedding import GakjuEmbedding
-from knowledge.errors import GakjuError
-from knowledge.lexemes import Analyzer
-from knowledge.servers import EmbeddedServers
-from settings import Settings, SettingsError, load_settings
-from wiring import manifest_of, open_embedding
 
 if TYPE_CHECKING:
     from eval.retrieval_report import SetReport
 
-OK, BELOW_FLOOR, WRONG_USE, AWAY, STOPPED = 0, 1, 2, 3, 130
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What all sets of a run share. `cached` asks `embedding` for what it does not have."""
-
-    settings: Settings
-    servers: EmbeddedServers
-    embedding: GakjuEmbedding
-    cached: CachedEmbedding
-    analyzer: Analyzer
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        return _run(arguments)
-    except (SetError, SettingsError) as exc:
-        print(f"eval: {exc}", file=sys.stderr)
-        return WRONG_USE
-    except ModuleNotFoundError as exc:
-        print(f"eval: {exc.name} is not installed; `pip install 'gakju[eval]'` brings it.", file=sys.stderr)
-        return WRONG_USE
-    except GakjuError as exc:
-        print(f"eval: {exc.sentence()}", file=sys.stderr)
-        return AWAY
-    except KeyboardInterrupt:
-        print("\neval: stopped.", file=sys.stderr)
-        return STOPPED
+    return run_in_frame(lambda: _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,19 +80,24 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.plot:
         from eval.retrieval_plot import plot  # now, so that a missing package is noticed before the work
+
+        must_be_picture(arguments.plot)
     if arguments.top_k < 1 or (arguments.candidates or 1) < 1:
         raise SetError("--top-k and --candidates must be at least 1.")
     floors = load_floors(arguments.floor) if arguments.floor else None
+    must_be_writable(arguments.json, arguments.plot)
     if arguments.set:
         from eval.own_retrieval import run
 
         own, written = run(arguments)
         if arguments.json:
-            _write_json(arguments.json, written)
+            write_json(arguments.json, written)
         return _say_fallen(below_floors([own], floors) if floors is not None else [])
     sets = chosen_sets(arguments.dataset, arguments.all)
     legs = list(dict.fromkeys(arguments.leg))
     is_one = len(sets) * len(legs) == 1
+    if arguments.run:
+        must_be_writable(*(_run_file(arguments.run, data.name, leg, is_one=is_one) for data in sets for leg in legs))
     against = {
         (data.name, leg): read_run(_run_file(arguments.against, data.name, leg, is_one=is_one))
         for data in sets
@@ -147,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
     parts = [as_heading(facts, reports), as_table(reports), as_comparison(reports)]
     print("\n\n".join(filter(None, parts)))
     if arguments.json:
-        _write_json(arguments.json, facts | {"sets": [item.to_dict() for item in reports]})
+        write_json(arguments.json, facts | {"sets": [item.to_dict() for item in reports]})
     if arguments.plot:
         plot(reports, arguments.plot, title=f"{facts['commit']}, {facts['embedding']}, {facts['at'][:10]}")
     return _say_fallen(below_floors(reports, floors) if floors is not None else [])
@@ -156,20 +124,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _say_fallen(fallen: Sequence[str]) -> int:
     for line in fallen:
         print(f"eval: {line}.", file=sys.stderr)
-    return BELOW_FLOOR if fallen else OK
-
-
-@contextmanager
-def open_bench(data_dir: Path | None) -> Iterator[Bench]:
-    """What measuring needs; `data_dir` keeps the vectors for the next time."""
-    settings = load_settings(**({"data_dir": data_dir} if data_dir else {}))
-    with ExitStack() as stack:
-        scratch = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gakju-eval-")))
-        embedding = stack.enter_context(closing(open_embedding(settings)))
-        cache = VectorCache(settings.data_dir.absolute() / "cache" / "eval", embedding.spec)
-        stack.callback(cache.close)
-        servers = stack.enter_context(EmbeddedServers(scratch.absolute()))
-        yield Bench(settings, servers, embedding, CachedEmbedding(embedding, cache), Analyzer())
+    return IN_PART if fallen else OK
 
 
 def _measure(
@@ -183,16 +138,13 @@ def _measure(
 ) -> Iterator[SetReport]:
     from eval.retrieval_report import report
 
-    manifest = manifest_of(bench.settings, bench.embedding)
-    with throw_away_index(bench.settings, bench.servers, manifest, name=data.name) as index:
-        fill(bench, index, data)
+    with index_with(bench, data) as index:
         counts = index.store.counts(index.collection)
         asker = Asker(index, bench.embedding, bench.cached, bench.analyzer, arguments.top_k, arguments.candidates)
         for leg in legs:
             asked = asker.ask([*data.questions, *data.others], leg=leg, query_field=arguments.query_field)
             if arguments.run:
-                file = _run_file(arguments.run, data.name, leg, is_one=is_one)
-                write_run(file, asked.rankings, tag=f"gakju-{leg}")
+                _write_run(_run_file(arguments.run, data.name, leg, is_one=is_one), data, asked.rankings, leg)
             yield report(
                 data,
                 {
@@ -208,25 +160,13 @@ def _measure(
             )
 
 
-def fill(bench: Bench, index: EvalIndex, data: QuestionSet) -> None:
-    """The set's passages into `index`; says which are missing."""
-    if not data.passages:
-        folder = bench.settings.knowledge_dir
-        store_folder(index, folder, settings=bench.settings, embedding=bench.cached, analyzer=bench.analyzer)
-        return
-    refused = store_passages(
-        index,
-        data.passages,
-        embedding=bench.cached,
-        analyzer=bench.analyzer,
-        chunk_tokens=bench.settings.chunk_tokens,
-    )
-    for what, ids in (
-        ("passages are empty or no text and cannot be found", refused),
-        ("passages that the judgements name are not in the corpus and count as missed", unknown_passages(data)),
-    ):
-        if ids:
-            print(f"eval: {data.name}: {len(ids)} {what} ({', '.join(ids[:3])} …).", file=sys.stderr)
+def _write_run(file: Path, data: QuestionSet, rankings: Mapping[str, Ranking], leg: Leg) -> None:
+    write_run(file, rankings, tag=f"gakju-{leg}")
+    ids = {key for question in data.questions for key in (question.id, *question.relevant)}
+    if file.suffix != ".jsonl" and any(plain_id(key) != key for key in ids):
+        judgements = file.with_name(f"{file.name}.qrels")
+        write_judgements(judgements, {question.id: question.relevant for question in data.questions})
+        print(f"eval: ids with white space stand in {file} with %20, and so they do in {judgements}.", file=sys.stderr)
 
 
 def _run_file(given: Path, name: str, leg: str, *, is_one: bool) -> Path:
@@ -236,7 +176,7 @@ def _run_file(given: Path, name: str, leg: str, *, is_one: bool) -> Path:
 
 def _facts(bench: Bench, arguments: argparse.Namespace, loads: Sequence[str]) -> dict[str, Any]:
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "commit": commit_name(),
         "machine": machine_name(),
         "load_averages": [*loads, load_average()],
@@ -246,14 +186,6 @@ def _facts(bench: Bench, arguments: argparse.Namespace, loads: Sequence[str]) ->
         "candidates": arguments.candidates,
         "database": "DATABASE_URL" if bench.settings.database_url else "embedded",
     }
-
-
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise SetError(f"{file} cannot be written: {exc.strerror}.") from exc
 
 
 if __name__ == "__main__":

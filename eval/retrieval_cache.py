@@ -11,12 +11,14 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 
+from eval.beir import SetError
 from knowledge.embedding import EmbeddingSpec, GakjuEmbedding
 
 _BUSY_S = 60.0
@@ -25,7 +27,11 @@ _QUERY, _PASSAGE = b"q", b"p"
 
 
 class VectorCache:
-    """Texts → vectors, float32 to the last bit. Safe for several threads."""
+    """Texts → vectors, float32 to the last bit. Safe for several threads.
+
+    Raises:
+        SetError: from all methods: the file cannot be used.
+    """
 
     def __init__(self, folder: Path, spec: EmbeddingSpec) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,17 +39,18 @@ class VectorCache:
         self.file = folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', spec.name)}-{described}.sqlite"
         self._dimension = spec.dimension
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(self.file, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
-        )
+        with self._faults_said():
+            self._db = sqlite3.connect(self.file, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
+            )
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The vectors that are there."""
         found: dict[bytes, np.ndarray] = {}
-        with self._lock:
+        with self._lock, self._faults_said():
             for at in range(0, len(keys), _KEYS_A_QUERY):
                 some = keys[at : at + _KEYS_A_QUERY]
                 marks = ",".join("?" * len(some))
@@ -53,7 +60,7 @@ class VectorCache:
 
     def put(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
         rows = [(key, row.tobytes()) for key, row in zip(keys, vectors.astype(np.float32), strict=True)]
-        with self._lock:
+        with self._lock, self._faults_said():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
             self._db.execute("COMMIT")
@@ -61,6 +68,16 @@ class VectorCache:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    @contextmanager
+    def _faults_said(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise SetError(
+                f"The vectors in {self.file} cannot be used: {exc}. Is the disk full, may the file be written? It may be "
+                "deleted: vectors are made anew."
+            ) from exc
 
 
 class CachedEmbedding(GakjuEmbedding):

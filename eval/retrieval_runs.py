@@ -1,7 +1,8 @@
 """Run files: what was found for each question, in TREC's format or as JSON lines, for other programs and later comparisons.
 
 TREC's is `question Q0 passage rank score tag`. Programs that read it sort by score, some in single precision, so scores
-go down by at least 0.000001 from rank to rank. White space in ids is written as %20.
+go down by at least 0.000001 from rank to rank. White space in ids is written as %20; where a set has such ids, its
+judgements are written beside the run file in the same way, for programs that score the one by the other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,21 @@ def write_run(file: Path, rankings: Mapping[str, Sequence[tuple[str, float]]], *
         SetError: the file cannot be written.
     """
     write = _jsonl if file.suffix == ".jsonl" else _trec
-    lines = [line for question, ranking in rankings.items() for line in write(question, ranking, tag)]
+    _write_lines(file, [line for question, ranking in rankings.items() for line in write(question, ranking, tag)])
+
+
+def write_judgements(file: Path, relevant: Mapping[str, Mapping[str, int]]) -> None:
+    """Question id → passage id → grade, in TREC's format.
+
+    Raises:
+        SetError: the file cannot be written.
+    """
+    rows = [(question, passage, grade) for question, row in relevant.items() for passage, grade in row.items()]
+    lines = [f"{plain_id(question)} 0 {plain_id(passage)} {grade}" for question, passage, grade in rows]
+    _write_lines(file, lines)
+
+
+def _write_lines(file: Path, lines: Sequence[str]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -99,8 +99,8 @@ class Asker:
         searcher = self._searcher(max(chunks, self.candidates or 0))
 
         def meaning(query: SearchQuery) -> Found:
-            text = retriever.read(query).text
-            return searcher.search(embedding.embed_query(text), {}, top_k=chunks, filters=filters)
+            vector = retriever.vector(query, retriever.read(query))
+            return searcher.search(vector, {}, top_k=chunks, filters=filters)
 
         def words(query: SearchQuery) -> Found:
             return searcher.search(None, retriever.read(query).lexemes, top_k=chunks, filters=filters)

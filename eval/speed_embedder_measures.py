@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.speed import load_average
+from eval.facts import load_average
 from eval.speed_bench import memory_of, resident_bytes
 from knowledge.embedding import GakjuEmbedding, OnnxE5Embedding
 

@@ -11,17 +11,16 @@ the stock store by turns. Prints a table as it stands in eval/RESULTS.md. `--qui
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from eval.beir import SetError
-from eval.retrieval_cache import CachedEmbedding, VectorCache
-from eval.speed import load_average
+from eval.bench import Bench, open_bench
+from eval.facts import load_average, must_be_picture, must_be_writable, write_json
+from eval.frame import OK, run_in_frame
 from eval.speed_search_index import index_of
 from eval.speed_search_measures import Asker, measure_size
 from eval.speed_search_pool import real_questions, real_texts
@@ -29,14 +28,8 @@ from eval.speed_search_quality import Quality, compare_quality
 from eval.speed_search_report import Report, SizeReport, as_json, as_markdown
 from eval.speed_search_stock import stock_of
 from eval.speed_search_text import CHUNKS_A_DOCUMENT, Maker, Pool, make_pool
-from knowledge.embedding import GakjuEmbedding
-from knowledge.errors import GakjuError
-from knowledge.lexemes import Analyzer
-from knowledge.servers import EmbeddedServers
-from settings import Settings, SettingsError, load_settings
-from wiring import manifest_of, open_embedding
+from wiring import manifest_of
 
-OK, WRONG_USE, AWAY, STOPPED = 0, 2, 3, 130
 _MOST_SENTENCES = 6_000
 _QUICK_SENTENCES = 150
 
@@ -53,30 +46,9 @@ class Plan:
     quality_questions: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    settings: Settings
-    servers: EmbeddedServers
-    embedding: GakjuEmbedding
-    cached: CachedEmbedding
-    analyzer: Analyzer
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        return _run(arguments)
-    except (SetError, SettingsError) as exc:
-        print(f"eval: {exc}", file=sys.stderr)
-        return WRONG_USE
-    except ModuleNotFoundError as exc:
-        print(f"eval: {exc.name} is not installed; `pip install 'gakju[eval]'` brings it.", file=sys.stderr)
-        return WRONG_USE
-    except GakjuError as exc:
-        print(f"eval: {exc.sentence()}", file=sys.stderr)
-        return AWAY
-    except KeyboardInterrupt:
-        return STOPPED
+    return run_in_frame(lambda: _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,64 +83,47 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         from eval.speed_search_plot import plot  # now, so that a missing package is noticed before the work
+
+        must_be_picture(arguments.plot)
     plan = _plan(arguments)
+    must_be_writable(arguments.json, arguments.plot)
     texts, questions = real_texts(arguments.text), real_questions(arguments.text, plan.questions)
     loads = [load_average()]
     sizes: list[SizeReport] = []
-    with _place(arguments.keep) as place:
-        quality = _quality(place, arguments.dataset, plan) if plan.stock_up_to else None
+    # The server is always an embedded one: sizes and memory are of it alone.
+    with open_bench(arguments.keep, embedded=True) as bench:
+        quality = _quality(bench, arguments.dataset, plan) if plan.stock_up_to else None
         pool = make_pool(
-            texts, analyzer=place.analyzer, embed=place.cached.embed_passages, most_sentences=plan.sentences
+            texts, analyzer=bench.analyzer, embed=bench.cached.embed_passages, most_sentences=plan.sentences
         )
         for chunks in plan.sizes:
-            sizes.append(_measure(place, pool, chunks, questions, plan))
+            sizes.append(_measure(bench, pool, chunks, questions, plan))
             loads.append(load_average())
-        report = Report(_command(arguments), loads, place.embedding.spec.name, len(set(questions)), sizes, quality)
+        report = Report(_command(arguments), loads, bench.embedding.spec.name, len(set(questions)), sizes, quality)
     print(as_markdown(report))
     if arguments.json:
-        content = json.dumps(as_json(report, is_quick=arguments.quick), indent=1, ensure_ascii=False)
-        arguments.json.write_text(f"{content}\n", encoding="utf-8")
+        write_json(arguments.json, as_json(report, is_quick=arguments.quick))
     if arguments.plot:
         plot(report, arguments.plot)
     return OK
 
 
-@contextmanager
-def _place(keep: Path | None) -> Iterator[Place]:
-    """The embedder is the app's, the server always an embedded one: sizes and memory are of it alone."""
-    with ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gakju-speed-")))
-        settings = load_settings(data_dir=folder.absolute(), database_url="")
-        embedding = stack.enter_context(closing(open_embedding(settings)))
-        cache = VectorCache(settings.data_dir / "cache" / "eval", embedding.spec)
-        stack.callback(cache.close)
-        servers = stack.enter_context(EmbeddedServers(settings.data_dir))
-        yield Place(settings, servers, embedding, CachedEmbedding(embedding, cache), Analyzer())
-
-
-def _quality(place: Place, dataset: Path | None, plan: Plan) -> Quality:
+def _quality(bench: Bench, dataset: Path | None, plan: Plan) -> Quality:
     print("comparing nDCG@10 …", file=sys.stderr, flush=True)
-    return compare_quality(
-        dataset,
-        settings=place.settings,
-        servers=place.servers,
-        embedding=place.cached,
-        analyzer=place.analyzer,
-        most_questions=plan.quality_questions,
-    )
+    return compare_quality(bench, dataset, most_questions=plan.quality_questions)
 
 
-def _measure(place: Place, pool: Pool, chunks: int, questions: Sequence[str], plan: Plan) -> SizeReport:
+def _measure(bench: Bench, pool: Pool, chunks: int, questions: Sequence[str], plan: Plan) -> SizeReport:
     print(f"measuring {chunks:,} chunks (load average {load_average()}) …", file=sys.stderr, flush=True)
-    manifest = manifest_of(place.settings, place.embedding)
-    maker = Maker(pool, place.analyzer)
+    manifest = manifest_of(bench.settings, bench.embedding)
+    maker = Maker(pool, bench.analyzer)
     with (
-        index_of(chunks, servers=place.servers, manifest=manifest, maker=maker, pool_name=pool.name) as index,
+        index_of(chunks, servers=bench.servers, manifest=manifest, maker=maker, pool_name=pool.name) as index,
         ExitStack() as stack,
     ):
         on_disk = index.size_on_disk()
         stock = stack.enter_context(stock_of(index.store, index.url)) if chunks <= plan.stock_up_to else None
-        asker = Asker(index, place.embedding, place.analyzer, top_k=place.settings.top_k)
+        asker = Asker(index, bench.embedding, bench.analyzer, top_k=bench.settings.top_k)
         measures = measure_size(asker, questions, exact=plan.exact, index=index, stock=stock)
         theirs = (stock.build_s, stock.bytes_on_disk) if stock else None
         return SizeReport(chunks, index.built, on_disk, measures, theirs)

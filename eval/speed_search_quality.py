@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from eval.beir import Question, QuestionSet
+from eval.beir import Question
+from eval.bench import Bench, index_with
 from eval.retrieval_cache import CachedEmbedding
-from eval.retrieval_index import EvalIndex, store_folder, store_passages, throw_away_index
 from eval.retrieval_metrics import Difference, Estimate, compare, estimate, per_question
 from eval.retrieval_search import Asker
 from eval.retrieval_sets import chosen_sets
 from eval.speed_search_stock import Stock, paths_of, stock_of
-from knowledge.lexemes import Analyzer
-from knowledge.servers import EmbeddedServers
-from settings import Settings
-from wiring import manifest_of
 
 MEASURE = "nDCG@10"
 DEPTH = 10
@@ -39,15 +35,7 @@ class Quality:
     ours_over_fused: Difference
 
 
-def compare_quality(
-    dataset: Path | None,
-    *,
-    settings: Settings,
-    servers: EmbeddedServers,
-    embedding: CachedEmbedding,
-    analyzer: Analyzer,
-    most_questions: int,
-) -> Quality:
+def compare_quality(bench: Bench, dataset: Path | None, *, most_questions: int) -> Quality:
     """`dataset`: None takes the questions and documents that ship.
 
     Raises:
@@ -56,34 +44,21 @@ def compare_quality(
     (data,) = chosen_sets(dataset, None)
     every = max(1, len(data.questions) // most_questions)
     questions = data.questions[::every][:most_questions]
-    with throw_away_index(settings, servers, manifest_of(settings, embedding), name=data.name) as index:
-        _fill(index, data, settings, embedding, analyzer)
-        asker = Asker(index, embedding, embedding, analyzer, DEPTH)
+    with index_with(bench, data) as index:
+        asker = Asker(index, bench.cached, bench.cached, bench.analyzer, DEPTH)
         ours = asker.ask(questions, leg="both", query_field="text").rankings
         with index.store.db.connection() as conn:
             row = conn.execute("SELECT current_database()").fetchone()
         assert row is not None
-        url = urlsplit(servers.postgres().url)._replace(path=f"/{row[0]}").geturl()
+        url = urlsplit(bench.servers.postgres().url)._replace(path=f"/{row[0]}").geturl()
         with stock_of(index.store, url) as stock:
-            hybrid, fused = _rankings(stock, questions, embedding)
+            hybrid, fused = _rankings(stock, questions, bench.cached)
     relevant = {question.id: question.relevant for question in questions}
     values = [
         per_question(relevant, ranked)
         for ranked in ({key: [path for path, _ in ranking] for key, ranking in ours.items()}, hybrid, fused)
     ]
     return _quality(data.name, len(questions), [{MEASURE: item[MEASURE]} for item in values])
-
-
-def _fill(
-    index: EvalIndex, data: QuestionSet, settings: Settings, embedding: CachedEmbedding, analyzer: Analyzer
-) -> None:
-    if data.passages:
-        store_passages(index, data.passages, embedding=embedding, analyzer=analyzer, chunk_tokens=settings.chunk_tokens)
-    else:
-        store_folder(
-            replace(index, collection=settings.collection),
-            settings.knowledge_dir, settings=settings, embedding=embedding, analyzer=analyzer,
-        )  # fmt: skip
 
 
 def _rankings(

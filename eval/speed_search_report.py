@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from eval.facts import commit_name, machine_name
 from eval.retrieval_metrics import Difference, Estimate
-from eval.speed import commit_name, machine_name
 from eval.speed_search_index import Built, SizeOnDisk
 from eval.speed_search_measures import STEPS, SizeMeasures
 from eval.speed_search_quality import Quality

@@ -43,7 +43,6 @@ _WORD = re.compile(r"[가-힣]{3,10}|[A-Za-z]{4,20}")
 _DIGITS = re.compile(r"\d")
 
 Filled = tuple[Document, list[EmbeddedChunk]]
-Texts = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)

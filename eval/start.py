@@ -1,6 +1,6 @@
 """How long a start takes and how much memory the app holds.
 
-    python -m eval.start [--cold]
+    python -m eval start [--cold]
 
 Warm: this checkout's app on data that is there, three starts, from the command to `Ready:`; then the resident memory of
 the app process after one question and 20 s of rest. With --cold also a fresh clone of the committed state: `make run`

@@ -167,7 +167,7 @@ class RayWorkers:
             if not isinstance(error, ReadFailed):
                 raise error
             return Worked(task.job, answer.trouble.content_hash, failure=error)
-        prepared = Prepared(answer.chunks, (), answer.terms)
+        prepared = Prepared(answer.chunks, (), answer.terms, answer.sentences)
         chunks = prepared.with_vectors(() if answer.vectors is None else list(answer.vectors))
         return Worked(task.job, answer.content_hash, answer.parsed, chunks)
 

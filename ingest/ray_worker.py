@@ -88,12 +88,13 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a file. `vectors`: float16 (chunks, dimension), in the order of `chunks` and `terms`."""
+    """What became of a file. `vectors`: float16 (chunks, dimension), in the order of `chunks`, `terms` and `sentences`."""
 
     content_hash: str = ""
     parsed: ParsedDocument | None = None
     chunks: tuple[Chunk, ...] = ()
     terms: tuple[TermVector, ...] = ()
+    sentences: tuple[bytes | None, ...] = ()
     vectors: np.ndarray | None = None
     trouble: Trouble | None = None
 
@@ -146,7 +147,7 @@ class FileWorker:
         except GakjuError as exc:
             return Answer(trouble=Trouble.of(exc))
         vectors = np.stack([item.embedding for item in embedded]) if embedded else None
-        return Answer(digest, parsed, prepared.chunks, prepared.terms, vectors)
+        return Answer(digest, parsed, prepared.chunks, prepared.terms, prepared.sentences, vectors)
 
 
 def how_files_are_read() -> str:

@@ -60,6 +60,7 @@ def _some_chunks(document: Document, preparer: Preparer) -> list[EmbeddedChunk]:
         tuple(made.chunks[at] for at in some),
         tuple(made.search_texts[at] for at in some),
         tuple(made.terms[at] for at in some),
+        tuple(made.sentences[at] for at in some),
     )
     return preparer.embed([picked])[0]
 

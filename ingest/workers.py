@@ -149,7 +149,7 @@ class LocalWorkers:
         try:
             parsed, digest = read_settled(reader, job.file, max_bytes=self._max_file_bytes)
         except ReadFailed as exc:
-            return _Read(Worked(job, exc.content_hash, failure=exc), Prepared((), (), ()))
+            return _Read(Worked(job, exc.content_hash, failure=exc), Prepared((), (), (), ()))
         finally:
             self._idle.put(reader)
         return _Read(Worked(job, digest, parsed), self._preparer.prepare(parsed))

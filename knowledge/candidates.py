@@ -85,22 +85,22 @@ class Statements:
         """
         arms = [
             self._composed(
-                "(SELECT id, embedding::halfvec({d}) <#> %(q)s::halfvec({d}) FROM chunks "
-                "WHERE generation_id = {g} AND {pool}{condition} "
-                "ORDER BY embedding::halfvec({d}) <#> %(q)s::halfvec({d}) LIMIT {limit})",
+                "(SELECT id, {distance} FROM chunks WHERE generation_id = {g} AND {pool}{condition} "
+                "ORDER BY {distance} LIMIT {limit})",
                 scope,
-                pool=pool_condition(korean),
-                limit=sql.Placeholder(_name(korean)),
+                distance=self._distance(scope, korean),
+                pool=_pool_condition(scope, korean),
+                limit=sql.Placeholder(pool_name(korean)),
             )
             for korean, _ in limits
         ]
-        return sql.SQL(" UNION ALL ").join(arms), {_name(korean): limit for korean, limit in limits}
+        return sql.SQL(" UNION ALL ").join(arms), {pool_name(korean): limit for korean, limit in limits}
 
     def by_words(
         self, conn: psycopg.Connection, asked: WordsAsked, scope: Scope, quotas: Sequence[tuple[Pool | None, int]]
     ) -> list[UUID]:
         """Best first within each pool; None is all."""
-        limits = {"all" if pool is None else _name(pool.is_korean): quota for pool, quota in quotas}
+        limits = {"all" if pool is None else pool_name(pool.is_korean): quota for pool, quota in quotas}
         statement, values = self.words_statement(asked, scope, list(limits))
         _set_comparison_cost(conn, _ARRAY_COMPARISON_COST)
         with conn.cursor(binary=True) as cursor:
@@ -112,7 +112,7 @@ class Statements:
         self, asked: WordsAsked, scope: Scope, pools: Sequence[str]
     ) -> tuple[sql.Composed, dict[str, Any]]:
         """Ids; values to bind but for those of the scope and the limits, which bear the names of the pools."""
-        values: dict[str, Any] = {"q": _sparse(asked.weights), "rare": list(asked.rare)}
+        values: dict[str, Any] = {"q": sparse(asked.weights), "rare": list(asked.rare)}
         found: list[sql.Composable] = [sql.SQL("term_ids && %(rare)s::int[]")]
         for at, (term, partners) in enumerate(asked.partners.items()):
             # GIN reads the postings of the rarer term and looks its chunks up in the others'.
@@ -141,7 +141,7 @@ class Statements:
             "WHERE generation_id = {g} AND id = ANY(%(ids)s)",
             Scope(),
         )
-        return self._fetch(conn, statement, {"q": _sparse(weights), "ids": list(ids)})
+        return self._fetch(conn, statement, {"q": sparse(weights), "ids": list(ids)})
 
     def neighbours(
         self,
@@ -155,19 +155,22 @@ class Statements:
         """The chunks of `pool` nearest to a vector of another chunk."""
         prepare_scan(conn, limit)
         statement = self._composed(
+            "WITH near AS MATERIALIZED (SELECT id FROM chunks "
+            "WHERE generation_id = {g} AND {pool}{condition} ORDER BY {distance} LIMIT %(limit)s) "
             "SELECT id, document_id, language = 'ko', halfvec_send(embedding), -(term_weights <#> %(w)s) FROM chunks "
-            "WHERE generation_id = {g} AND {pool}{condition} "
-            "ORDER BY embedding::halfvec({d}) <#> %(q)s::halfvec({d}) LIMIT %(limit)s",
+            "WHERE generation_id = {g} AND id IN (SELECT id FROM near)",  # of these alone the words are scored
             scope,
-            pool=pool_condition(pool.is_korean),
+            distance=self._distance(scope, pool.is_korean),
+            pool=_pool_condition(scope, pool.is_korean),
         )
-        values = {**scope.values, "q": HalfVector(vector), "w": _sparse(weights), "limit": limit}
+        values = {**scope.values, "q": HalfVector(vector), "w": sparse(weights), "limit": limit}
         return self._fetch(conn, statement, values)
 
     def load(self, conn: psycopg.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]]:
         statement = self._composed(
             "SELECT k.id, k.document_id, c.name, d.path, d.title, k.heading, k.place, k.start_char, k.end_char, "
-            "k.text, k.language, k.table_header FROM chunks k "
+            "k.text, k.language, k.table_header, k.sentences, "
+            "CASE WHEN k.sentences IS NOT NULL THEN array_send(k.term_ids) END FROM chunks k "
             "JOIN documents d ON d.generation_id = k.generation_id AND d.id = k.document_id "
             "JOIN collections c ON c.id = k.collection_id WHERE k.generation_id = {g} AND k.id = ANY(%(ids)s)",
             Scope(),
@@ -188,6 +191,11 @@ class Statements:
             words=np.array([row[4] for row in found], float),
         )
 
+    def _distance(self, scope: Scope, korean: bool) -> sql.Composed:
+        """As the vector index has it, or of few chunks so that it is not read for them."""
+        text: LiteralString = "embedding::halfvec({d}) <#> %(q)s::halfvec({d})"
+        return sql.SQL("embedding <#> %(q)s" if pool_name(korean) in scope.few else text).format(**self._names)
+
     def _composed(self, statement: LiteralString, scope: Scope, **parts: sql.Composable) -> sql.Composed:
         """`{g}`: the generation's number, `{d}`: its dimension, `{condition}`: of the scope."""
         return sql.SQL(statement).format(**self._names, condition=scope.condition, **parts)
@@ -198,7 +206,14 @@ def pool_condition(korean: bool) -> sql.SQL:
     return sql.SQL("language = 'ko'" if korean else "language <> 'ko'")
 
 
-def _name(korean: bool) -> str:
+def _pool_condition(scope: Scope, korean: bool) -> sql.SQL:
+    """Of few chunks in ranges, by which the index of collections is read."""
+    if korean or OTHER not in scope.few:
+        return pool_condition(korean)
+    return sql.SQL("(language < 'ko' OR language > 'ko')")
+
+
+def pool_name(korean: bool) -> str:
     return KOREAN if korean else OTHER
 
 
@@ -220,6 +235,13 @@ def prepare_scan(conn: psycopg.Connection, candidates: int, *, chunks: int = 0) 
     )
 
 
+def prepare_reading(conn: psycopg.Connection) -> None:
+    """Chunks are read by key in this process, until the end of the transaction: starting others would take longer."""
+    conn.execute(
+        "SELECT set_config('random_page_cost', '1.1', true), set_config('max_parallel_workers_per_gather', '0', true)"
+    )
+
+
 def _set_comparison_cost(conn: psycopg.Connection, cost: float) -> None:
     """Until the end of the transaction. Dear as it then seems, starting processes for it would take longer."""
     conn.execute(
@@ -234,7 +256,7 @@ def ef_search(candidates: int, chunks: int = 0) -> int:
     return min(MOST_EF_SEARCH, max(_LEAST_EF_SEARCH, round(EF_SEARCH_FACTOR * candidates * growth)))
 
 
-def _sparse(weights: dict[int, float]) -> SparseVector:
+def sparse(weights: dict[int, float]) -> SparseVector:
     return SparseVector(weights, TERM_SPACE)
 
 

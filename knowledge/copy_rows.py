@@ -22,7 +22,7 @@ from knowledge.types import Chunk, Place
 
 COLUMNS = (
     "generation_id, id, document_id, collection_id, ordinal, start_char, end_char, text, heading, place, table_header, "
-    "language, embedding, term_ids, term_weights"
+    "language, embedding, term_ids, term_weights, sentences"
 )
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
@@ -31,6 +31,7 @@ _INT = struct.Struct("!i")
 _SPARSE = struct.Struct("!iiii")
 _START = struct.Struct("!hiii16si16siiiiiiii")
 _ARRAY = struct.Struct("!iiIii")
+_NULL = struct.pack("!i", -1)
 _EMPTY_TEXTS = struct.pack("!iiI", 0, 0, _TEXT_OID)
 _EMPTY_INTS = struct.pack("!iiI", 0, 0, _INT4_OID)
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i4")])
@@ -54,6 +55,7 @@ class RowEncoder:
         languages: Sequence[str],
         embeddings: Sequence[np.ndarray],
         terms: Sequence[TermVector],
+        sentences: Sequence[bytes | None],
     ) -> Iterator[bytes]:
         """All arguments run in parallel. `chunk_ids`: 16 bytes each. `embeddings`: each (dimension,)."""
         if not chunks:
@@ -65,8 +67,8 @@ class RowEncoder:
         weights = np.concatenate([item.weights for item in terms]).astype(">f4").tobytes()
         ends = list(accumulate(map(len, terms)))
         places = zip([0, *ends], ends, strict=False)
-        for chunk_id, chunk, language, half, (start, end) in zip(
-            chunk_ids, chunks, languages, halves, places, strict=True
+        for chunk_id, chunk, language, half, (start, end), words in zip(
+            chunk_ids, chunks, languages, halves, places, sentences, strict=True
         ):
             heading = self._headings.get(chunk.heading)
             if heading is None:
@@ -79,7 +81,7 @@ class RowEncoder:
             yield b"".join(
                 (
                     _START.pack(
-                        15, 4, self._generation_id, 16, chunk_id, 16, self._document_id, 4, self._collection_id,
+                        16, 4, self._generation_id, 16, chunk_id, 16, self._document_id, 4, self._collection_id,
                         4, chunk.ordinal, 4, chunk.start, 4, chunk.end,
                     ),
                     _field(chunk.text.encode()),
@@ -96,6 +98,7 @@ class RowEncoder:
                     _SPARSE.pack(12 + 8 * count, TERM_SPACE, count, 0),
                     ids[4 * start : 4 * end],
                     weights[4 * start : 4 * end],
+                    _NULL if words is None else _field(words),
                 )
             )  # fmt: skip
 

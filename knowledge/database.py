@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from knowledge.errors import DatabaseRefused, DatabaseUnavailable, GakjuError
+from knowledge.patient_connection import PatientConnection
 
 __all__ = ["Connection", "Database", "migrate", "redact"]
 
@@ -25,6 +27,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x67616B6A75  # "gakju": any process that migrates holds this advisory lock
 _UNREACHABLE_STATES = ("08", "57P", "53300")  # connection lost, shutting down or starting, too many connections
 MIN_PGVECTOR = (0, 8)
+_CHECK_LIMIT_S = 1.0  # of the question whether a pooled connection still works
 
 
 class Database:
@@ -42,8 +45,20 @@ class Database:
         self._is_embedded = bool(where)
         self._connect_timeout_s = connect_timeout_s
         self._search_ef = search_ef
-        self._pool: ConnectionPool | None = None
+        self._pool: ConnectionPool[PatientConnection] | None = None
         self._max_size = max_size
+        self._answer_limit_s: float | None = None
+
+    def within(self, limit_s: float) -> Database:
+        """This open database for whoever must not wait: a server that is silent for `limit_s` counts as lost.
+
+        Without it, an answer may take as long as it takes, as building an index does.
+        """
+        if limit_s <= 0:
+            raise ValueError(f"limit_s is {limit_s}, not above 0")
+        hurried = copy(self)
+        hurried._answer_limit_s = limit_s
+        return hurried
 
     def open(self) -> None:
         """Connect, bring the schema up to date, fill the pool.
@@ -67,8 +82,9 @@ class Database:
             open=True,
             timeout=self._connect_timeout_s,
             reconnect_timeout=0,  # fail each request quickly; the next one tries again
+            connection_class=PatientConnection,
             configure=self._configure,
-            check=ConnectionPool.check_connection,
+            check=_check,
             kwargs={"connect_timeout": int(self._connect_timeout_s)},
         )
 
@@ -84,6 +100,7 @@ class Database:
             raise DatabaseUnavailable(f"Not connected to the {self._where}.", hint="Open the database first.")
         try:
             with self._pool.connection() as conn:
+                conn.answer_limit_s = self._answer_limit_s  # for the end of the transaction, too
                 yield conn
         except (psycopg.Error, PoolTimeout) as exc:
             raise self._failure(exc) from exc
@@ -116,7 +133,8 @@ class Database:
             self._pool.close()
             self._pool = None
 
-    def _configure(self, conn: psycopg.Connection) -> None:
+    def _configure(self, conn: PatientConnection) -> None:
+        conn.answer_limit_s = self._connect_timeout_s
         register_vector(conn)
         conn.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(self._search_ef),))
         # With a filter HNSW alone returns too few rows; strict order keeps the ranking exact (pgvector >= 0.8).
@@ -137,6 +155,11 @@ class Database:
             "It is started again by itself." if self._is_embedded else "Check that it runs and DATABASE_URL is right."
         )
         return DatabaseUnavailable(f"The {self._where} does not answer.", hint=hint)
+
+
+def _check(conn: PatientConnection) -> None:
+    conn.answer_limit_s = _CHECK_LIMIT_S
+    ConnectionPool.check_connection(conn)
 
 
 def redact(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -80,6 +80,7 @@ def candidates_of(
             likeness=float(ranked.likeness[at]),
             bridged=float(ranked.bridged[at]),
             fused=scores.fused,
+            phrases=float(ranked.phrases[at]),
         )
         fate = fates.get(at, "capped" if at in beyond else "below")
         row = loaded.get(ids[at])
@@ -90,16 +91,27 @@ def candidates_of(
 
 
 def what_ran(
-    asked: WordsAsked, budget: int, background: Background | None, ranked: Ranked, *, by_meaning: bool, candidates: int
+    asked: WordsAsked,
+    budget: int,
+    background: Background | None,
+    ranked: Ranked,
+    *,
+    by_meaning: bool,
+    candidates: int,
+    few: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Sentences. What was cut is said as what was done."""
+    """Sentences. What was cut is said as what was done. `few`: pools of which all chunks in scope were scored."""
     ran = []
-    if by_meaning:
+    if len(few) == len((KOREAN, OTHER)):
+        ran.append("The filters leave so few chunks that each of them was scored, without an index.")
+    elif few:
+        ran.append(f"Meaning: the filters leave few chunks of the pool {', '.join(few)}: each of them was scored.")
+    if not by_meaning:
+        ran.append("Meaning was not searched: there is no embedding.")
+    elif len(few) < len((KOREAN, OTHER)):
         ran.append(
             f"Meaning: HNSW, iterative scan {ITERATIVE_SCAN}, ef_search {ef_search(candidates, asked.chunks_in_all)}."
         )
-    else:
-        ran.append("Meaning was not searched: there is no embedding.")
     known = sum(number in asked.counts for number in asked.weights)
     looked_up = sum(number in asked.counts for number in asked.rare)
     if not asked.weights:

@@ -42,8 +42,9 @@ class PoolUse:
 class Candidate:
     """Ranks count from 1 among what that leg found, None: the other leg found it. Scores `…_scaled` are 0..1.
 
-    fate: "shown", "below" (not among the best), "capped" (its document had its share) or "folded" (the same text as a
-    better one). bridged: what it took over from the best one, which says the same in another language.
+    fate: "shown", "below" (not among the best), "capped" (its document had its share), "folded" (the same text as a
+    better one) or "reranked down" (not among the best to the reranker). bridged: what it took over from the best one,
+    which says the same in another language. phrases: share of the question's neighbouring words that are neighbours here.
     """
 
     chunk_id: str
@@ -62,6 +63,7 @@ class Candidate:
     path: str = ""
     heading: tuple[str, ...] = ()
     text: str = ""
+    phrases: float = 0.0
 
     def with_source(self, *, path: str, heading: Sequence[str], text: str, fate: str) -> Candidate:
         return replace(self, path=path, heading=tuple(heading), text=text, fate=fate)

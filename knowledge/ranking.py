@@ -6,15 +6,24 @@ Knows nothing about SQL; the scores themselves are knowledge/fusion.py's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import numpy as np
 
 from knowledge.background import Background, Pool
 from knowledge.candidates import Rows
-from knowledge.fusion import Weights, above_background, bridged, likeness, min_max, relevance, share_of_best
+from knowledge.fusion import (
+    Weights,
+    above_background,
+    bridged,
+    likeness,
+    min_max,
+    relevance,
+    share_of_best,
+    with_phrases,
+)
 from knowledge.types import Scores
 
 
@@ -34,6 +43,7 @@ class Ranked:
     likeness: np.ndarray
     bridged: np.ndarray
     fused: np.ndarray
+    phrases: np.ndarray
 
     def scores(self, at: int) -> Scores:
         words = float(self.rows.words[at])
@@ -48,7 +58,7 @@ def rank_one_leg(rows: Rows, embedding: np.ndarray | None) -> Ranked:
     nothing = np.zeros(len(rows))
     meaning, words = (nothing, fused) if cosines is None else (fused, nothing)
     order = _order(rows, fused, rows.words if cosines is None else cosines)
-    return Ranked(rows, order, order[0] if order else 0, cosines, meaning, words, nothing, nothing, fused)
+    return Ranked(rows, order, order[0] if order else 0, cosines, meaning, words, nothing, nothing, fused, nothing)
 
 
 def rank_both(
@@ -67,7 +77,16 @@ def rank_both(
     means = background.means(background.pools, rows.vectors[best])[pool_of]
     near = likeness(rows.vectors @ rows.vectors[best], means, best)
     fused = relevant + weights.likeness * near
-    return Ranked(rows, _order(rows, fused, cosines), best, cosines, meaning, words, near, np.zeros(len(rows)), fused)
+    nothing = np.zeros(len(rows))
+    return Ranked(rows, _order(rows, fused, cosines), best, cosines, meaning, words, near, nothing, fused, nothing)
+
+
+def add_phrases(ranked: Ranked, shares: Mapping[UUID, float], weights: Weights) -> Ranked:
+    """`shares`: of the question's phrases that chunks have, by id; what is not in it has none."""
+    assert ranked.cosines is not None
+    phrases = np.array([shares.get(key, 0.0) for key in ranked.rows.ids])
+    fused = with_phrases(ranked.fused, phrases, weights)
+    return replace(ranked, order=_order(ranked.rows, fused, ranked.cosines), fused=fused, phrases=phrases)
 
 
 def bridge(ranked: Ranked, neighbours: Sequence[UUID], weights: Weights) -> Ranked:
@@ -78,17 +97,7 @@ def bridge(ranked: Ranked, neighbours: Sequence[UUID], weights: Weights) -> Rank
     similarities = ranked.rows.vectors[at] @ ranked.rows.vectors[ranked.best]
     fused = ranked.fused.copy()
     fused[at] = bridged(ranked.fused[at], similarities, float(ranked.fused[ranked.best]), weights)
-    return Ranked(
-        ranked.rows,
-        _order(ranked.rows, fused, ranked.cosines),
-        ranked.best,
-        ranked.cosines,
-        ranked.meaning,
-        ranked.words,
-        ranked.likeness,
-        fused - ranked.fused,
-        fused,
-    )
+    return replace(ranked, order=_order(ranked.rows, fused, ranked.cosines), fused=fused, bridged=fused - ranked.fused)
 
 
 def pools_of(rows: Rows, pools: Sequence[Pool]) -> np.ndarray:
@@ -99,20 +108,25 @@ def pools_of(rows: Rows, pools: Sequence[Pool]) -> np.ndarray:
 
 
 def capped_last(ranked: Ranked, per_document: int | None) -> tuple[list[int], set[int]]:
-    """The order with what exceeds `per_document` moved behind all else, and what that is.
-
-    Behind, not out: with few documents their further passages are still the best there is.
-    """
+    """The order with what exceeds `per_document` moved behind all else, and what that is."""
     if per_document is None:
         return list(ranked.order), set()
-    seen: Counter[UUID] = Counter()
+    within, beyond = split_by_cap([ranked.rows.documents[at] for at in ranked.order], per_document)
+    return [ranked.order[place] for place in within + beyond], {ranked.order[place] for place in beyond}
+
+
+def split_by_cap(documents: Sequence[Hashable], per_document: int) -> tuple[list[int], list[int]]:
+    """Places of the first `per_document` passages of each document, and those of its others; each in order.
+
+    These go behind, not out: with few documents their further passages are still the best there is.
+    """
+    seen: Counter[Hashable] = Counter()
     within: list[int] = []
     beyond: list[int] = []
-    for at in ranked.order:
-        document = ranked.rows.documents[at]
+    for place, document in enumerate(documents):
         seen[document] += 1
-        (within if seen[document] <= per_document else beyond).append(at)
-    return within + beyond, set(beyond)
+        (within if seen[document] <= per_document else beyond).append(place)
+    return within, beyond
 
 
 def folded_text(text: str) -> str:

@@ -26,14 +26,17 @@ class Scope:
     """Filters as the database knows them, for statements on `chunks` of one generation.
 
     condition: " AND …" to put into the WHERE clause, or nothing; it needs `values` bound. collection_ids: None is all.
-    document_ids: the documents, where conditions on documents leave few; None: not counted. nothing: no need to search.
+    document_ids: the documents, where conditions on documents leave few; None: not counted. chunk_ids: as in the filters.
+    nothing: no need to search. few: names of the pools of which so few chunks are left that all are read (knowledge/narrow.py).
     """
 
     condition: sql.Composable = field(default_factory=lambda: sql.SQL(""))
     values: Mapping[str, object] = field(default_factory=dict)
     collection_ids: list[int] | None = None
     document_ids: list[UUID] | None = None
+    chunk_ids: list[UUID] | None = None
     nothing: bool = False
+    few: frozenset[str] = frozenset()
 
 
 def resolve(conn: psycopg.Connection, filters: Filters | None, generation_id: int, *, alias: str = "chunks") -> Scope:
@@ -60,6 +63,7 @@ def resolve(conn: psycopg.Connection, filters: Filters | None, generation_id: in
         values,
         collection_ids,
         listed if isinstance(listed, list) else None,
+        _uuids(filters.chunks),
         nothing=listed == [],
     )
 

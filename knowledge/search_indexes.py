@@ -1,4 +1,4 @@
-"""The vector indexes and the word index of a generation: built when it has been filled, kept up row by row from then on.
+"""The indexes of vectors, words and collections of a generation: built when it has been filled, kept up from then on.
 
 A whole index is built several times as fast as one grows. Until then searches read every chunk, which is exact. Each
 language pool has a vector index of its own: in one for both, a question in one language had to pass by most chunks of its
@@ -96,6 +96,11 @@ def _indexes(generation: Generation) -> list[_Index]:
         found.append(_Index(name, statement, pool))
     name = f"chunks_{generation.id}_terms"
     statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (term_ids) WITH (fastupdate = off)").format(
+        sql.Identifier(name), partition
+    )
+    found.append(_Index(name, statement, None))
+    name = f"chunks_{generation.id}_collection"  # with the language: see knowledge/narrow.py
+    statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (generation_id, collection_id, language)").format(
         sql.Identifier(name), partition
     )
     return [*found, _Index(name, statement, None)]

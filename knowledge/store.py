@@ -42,12 +42,16 @@ _UUID_VERSION_5 = 5 << 76 | 0x2 << 62
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedChunk:
-    """A chunk with its two search keys. `embedding`: float (dimension,), L2-normalised."""
+    """A chunk with its two search keys. `embedding`: float (dimension,), L2-normalised.
+
+    `sentences`: the words of its sentences, packed (knowledge/quote_words.py); without them quote mode finds them anew.
+    """
 
     chunk: Chunk
     embedding: np.ndarray
     terms: TermVector
     language: str
+    sentences: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +356,7 @@ class IndexStore:
             languages=[item.language for item in chunks],
             embeddings=[item.embedding for item in chunks],
             terms=[item.terms for item in chunks],
+            sentences=[item.sentences for item in chunks],
         )
         # Straight into the partition, which saves the routing of each row.
         command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(

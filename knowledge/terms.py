@@ -74,6 +74,11 @@ class _TermIds(dict[str, int]):
 _ids = _TermIds()
 
 
+def term_ids(terms: Sequence[str]) -> np.ndarray:
+    """int32 (terms,), in their order."""
+    return np.fromiter(map(_ids.__getitem__, terms), np.int32, len(terms))
+
+
 def term_id(term: str) -> int:
     """0 to TERM_SPACE - 1."""
     return _ids[term]

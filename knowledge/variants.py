@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -59,15 +59,17 @@ class QueryWords:
         self._analyzer = analyzer
         self._vocabulary = vocabulary
 
-    def read(self, text: str) -> Reading:
-        """Raises:
-        DatabaseUnavailable: the index cannot be asked for its words.
+    def read(self, text: str, collections: Sequence[str] | None = None) -> Reading:
+        """`collections`: names of those whose words and names count, None is all: what stands elsewhere is not told.
+
+        Raises:
+            DatabaseUnavailable: the index cannot be asked for its words.
         """
         text = unicodedata.normalize("NFC", text)
         if not text.strip() or len(text) > MAX_CHARS:
             own = dict.fromkeys(self._analyzer.analyze(text), 1.0)
             return Reading(text, own, own)
-        with self._vocabulary.lookups() as lookups:
+        with self._vocabulary.lookups(collections) as lookups:
             return _Reader(self._analyzer, lookups).read(text)
 
 

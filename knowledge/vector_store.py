@@ -31,13 +31,16 @@ from knowledge.filters import Filters
 from knowledge.lexemes import Analyzer
 from knowledge.metadata_filters import to_filters
 from knowledge.nodes import to_node
+from knowledge.phrases import words_in_order
 from knowledge.scope import chunk_ids
 from knowledge.search import Searcher
 from knowledge.store import IndexStore
 from knowledge.variants import QueryWords
 from knowledge.vocabulary import Vocabulary
 
+MAX_RESULTS = 1_000  # of one query: HNSW keeps no more candidates
 _MAX_NODES = 10_000  # that are fetched at once
+_CANDIDATES, _SPARE = 100, 1.25  # at least so many, and so many times the results: equal texts become one
 _BY_WORDS = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE)
 _BY_BOTH = (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.HYBRID)
 
@@ -47,7 +50,9 @@ class EvidenceVectorStore(PGVectorStore):
 
     Query modes: DEFAULT searches by meaning and, where the query has text, by words (as the app does); HYBRID the same;
     TEXT_SEARCH and SPARSE by words alone. `alpha` (HYBRID): 1 is meaning alone, 0 words alone, None our own mix;
-    no other is offered. Number of results: `similarity_top_k`; HYBRID adds `sparse_top_k`, unless `hybrid_top_k` says.
+    no other is offered. Number of results: `similarity_top_k`; HYBRID adds `sparse_top_k`, unless `hybrid_top_k` says. At
+    most 1,000 (`MAX_RESULTS`), which is refused rather than cut; fewer come where the index or a filter has no more of
+    them, where texts are equal, and by words alone where no more passages share a word.
     Similarities are fused scores, 0..1. Filters: collection, document_id, path, type, language (== or in) and date (>,
     >=, <, <=), joined by and; all else is refused.
     """
@@ -79,14 +84,18 @@ class EvidenceVectorStore(PGVectorStore):
         DatabaseUnavailable: the database does not answer.
         """
         by_meaning, by_words = _legs(query)
-        meant = self._words.read(clean(query.query_str or "") if by_words else "")
+        # A stock index made from a store holds no ids of nodes, which its retriever passes on as none: that is any.
+        filters = to_filters(query.filters, doc_ids=query.doc_ids, node_ids=query.node_ids or None)
+        meant = self._words.read(clean(query.query_str or "") if by_words else "", filters.collections)
+        top_k = _top_k(query)
         found = self._searcher.search(
             self._embedding(query) if by_meaning else None,
             meant.lexemes,
             own=meant.own,
-            top_k=_top_k(query),
-            # A stock index made from a store holds no ids of nodes, which its retriever passes on as none: that is any.
-            filters=to_filters(query.filters, doc_ids=query.doc_ids, node_ids=query.node_ids or None),
+            words=words_in_order(meant.text, meant.own),
+            top_k=top_k,
+            candidates=max(_CANDIDATES, round(_SPARE * top_k)),
+            filters=filters,
         )
         nodes: list[BaseNode] = [to_node(item) for item in found.evidence]
         return VectorStoreQueryResult(
@@ -205,6 +214,9 @@ def _top_k(query: VectorStoreQuery) -> int:
     elif query.hybrid_top_k is not None:
         wishes = [query.hybrid_top_k]
     top_k = sum(wish for wish in wishes if wish is not None)
-    if not 1 <= top_k <= _MAX_NODES:
-        raise GakjuError(f"{top_k:,} results cannot be searched for.", hint=f"Ask for 1 to {_MAX_NODES:,}.")
+    if not 1 <= top_k <= MAX_RESULTS:
+        raise GakjuError(
+            f"{top_k:,} results cannot be searched for.",
+            hint=f"Ask for 1 to {MAX_RESULTS:,} (similarity_top_k, sparse_top_k, hybrid_top_k).",
+        )
     return top_k

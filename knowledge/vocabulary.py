@@ -26,13 +26,21 @@ _TOTAL_KEPT_S = 60.0
 
 _COUNTS = """
 SELECT term_id, sum(chunks)::bigint FROM term_counts
-WHERE generation_id = %s AND collection_id = ANY(ARRAY(SELECT id FROM collections)) AND term_id = ANY(%s)
+WHERE generation_id = %(generation)s AND term_id = ANY(%(terms)s)
+  AND collection_id = ANY(coalesce(%(collections)s::int[], ARRAY(SELECT id FROM collections)))
 GROUP BY term_id HAVING sum(chunks) > 0
 """
-_TOTAL = "SELECT coalesce(sum(chunks), 0)::bigint FROM chunk_counts WHERE generation_id = %s"
+_TOTAL = """
+SELECT coalesce(sum(chunks), 0)::bigint FROM chunk_counts
+WHERE generation_id = %s AND (%s::int[] IS NULL OR collection_id = ANY(%s::int[]))
+"""
 _PARTNERS = """
 SELECT asked.key, found.other FROM unnest(%(keys)s::text[]) AS asked (key) CROSS JOIN LATERAL (
-    SELECT other FROM term_pairs WHERE generation_id = %(generation)s AND key = asked.key LIMIT %(sample)s
+    SELECT p.other FROM term_pairs p WHERE p.generation_id = %(generation)s AND p.key = asked.key
+      AND (%(collections)s::int[] IS NULL OR EXISTS (
+          SELECT FROM documents d WHERE d.generation_id = p.generation_id AND d.id = p.document_id
+          AND d.collection_id = ANY(%(collections)s::int[])))
+    LIMIT %(sample)s
 ) AS found
 """
 _INSERT = """
@@ -42,7 +50,7 @@ SELECT %s, %s, key, other FROM unnest(%s::text[], %s::text[]) AS pair (key, othe
 
 
 class Vocabulary:
-    """The words of one generation of the index, of all collections together."""
+    """The words of one generation of the index, of all its collections together or of some."""
 
     def __init__(self, db: Database, generation: Generation) -> None:
         self._db = db
@@ -51,30 +59,43 @@ class Vocabulary:
         self._chunks_until = 0.0
 
     @contextmanager
-    def lookups(self) -> Iterator[Lookups]:
-        """One connection for all that a question asks.
+    def lookups(self, collections: Sequence[str] | None = None) -> Iterator[Lookups]:
+        """One connection for all that a question asks. `collections`: names of those that are looked at; None is all.
 
         Raises:
             DatabaseUnavailable: the database does not answer.
         """
         with self._db.connection() as conn:
-            yield Lookups(conn, self._generation_id, self._total(conn))
+            if collections is not None:
+                names = list(collections)
+                ids = [
+                    row[0] for row in conn.execute("SELECT id FROM collections WHERE name = ANY(%s::text[])", (names,))
+                ]
+                yield Lookups(conn, self._generation_id, self._count(conn, ids), ids)
+            else:
+                yield Lookups(conn, self._generation_id, self._total(conn))
 
     def _total(self, conn: psycopg.Connection) -> int:
         """Number of chunks; only its order of magnitude matters, so it is asked for now and then."""
         now = time.monotonic()
         if now >= self._chunks_until:
-            row = conn.execute(_TOTAL, (self._generation_id,)).fetchone()
-            self._chunks, self._chunks_until = int(row[0]) if row else 0, now + _TOTAL_KEPT_S
+            self._chunks, self._chunks_until = self._count(conn, None), now + _TOTAL_KEPT_S
         return self._chunks
+
+    def _count(self, conn: psycopg.Connection, collection_ids: list[int] | None) -> int:
+        row = conn.execute(_TOTAL, (self._generation_id, collection_ids, collection_ids)).fetchone()
+        return int(row[0]) if row else 0
 
 
 class Lookups:
-    """`chunks`: about how many the index has."""
+    """`chunks`: about how many there are. `collection_ids`: of those that are looked at; None is all."""
 
-    def __init__(self, conn: psycopg.Connection, generation_id: int, chunks: int) -> None:
+    def __init__(
+        self, conn: psycopg.Connection, generation_id: int, chunks: int, collection_ids: list[int] | None = None
+    ) -> None:
         self._conn = conn
         self._generation_id = generation_id
+        self._collection_ids = collection_ids
         self.chunks = chunks
 
     def counts(self, lexemes: Iterable[str]) -> dict[str, int]:
@@ -82,7 +103,11 @@ class Lookups:
         ids = {lexeme: term_id(lexeme) for lexeme in lexemes}
         if not ids:
             return {}
-        values = (self._generation_id, list(set(ids.values())))
+        values = {
+            "generation": self._generation_id,
+            "terms": list(set(ids.values())),
+            "collections": self._collection_ids,
+        }
         rows: dict[int, int] = dict(self._conn.execute(_COUNTS, values).fetchall())
         return {lexeme: rows[number] for lexeme, number in ids.items() if number in rows}
 
@@ -91,7 +116,12 @@ class Lookups:
         asked = list(keys)
         if not asked:
             return {}
-        values = {"keys": asked, "generation": self._generation_id, "sample": _SAMPLE}
+        values = {
+            "keys": asked,
+            "generation": self._generation_id,
+            "sample": _SAMPLE,
+            "collections": self._collection_ids,
+        }
         found: defaultdict[str, list[str]] = defaultdict(list)
         for key, other in self._conn.execute(_PARTNERS, values).fetchall():
             found[key].append(other)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import psycopg
@@ -56,6 +56,10 @@ class WordsAsked:
     def ceiling(self) -> float:
         """Words that stand nowhere count too: a question of unknown words is not answered by its one common word."""
         return sum(self.weights.values())
+
+    def finding_all(self) -> WordsAsked:
+        """As it is where all chunks in question are scored: each lexeme finds those that hold it."""
+        return replace(self, rare=tuple(self.weights), partners={})
 
     def idf(self, lexeme: str) -> float:
         return _idf(self.counts.get(term_id(lexeme), 0), self.chunks)

@@ -61,3 +61,14 @@ class Breaker:
     def untold(self) -> None:
         """The call ended without saying anything of the server (it was cancelled): the next may probe."""
         self._probe_until = 0.0
+
+
+class Breakers:
+    """One for each of several servers, made when it is first asked for."""
+
+    def __init__(self, *, failures: int = FAILURES) -> None:
+        self._failures = failures
+        self._breakers: dict[str, Breaker] = {}
+
+    def of(self, server: str) -> Breaker:
+        return self._breakers.setdefault(server, Breaker(failures=self._failures))

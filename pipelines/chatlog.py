@@ -48,6 +48,7 @@ class ChatLog:
                     }
                     for claim in turn.claims
                 ],
+                "related": list(turn.related),
                 "llm": turn.llm,
                 "timings": dict(turn.timings),
                 "usage": dict(turn.usage),

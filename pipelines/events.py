@@ -1,7 +1,8 @@
 """What a turn of the conversation tells while it happens. One type, every face: page, API, terminal.
 
-Order: Started, Searching, Found, ToolCalled…, Token…, Checked where claims were checked, then exactly one of Done or Failed. `Failed` may come at any moment; what was
-streamed before it stays true and is stored as interrupted.
+Order: Started, Searching, Found, ToolCalled…, Token…, Checked where claims were checked, Answered where related questions
+are still looked for, then exactly one of Done or Failed. `Failed` may come at any moment before Answered; what was streamed
+before it stays true and is stored as interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Turn:
 
     `retrieved`: everything the search found, in rank order, cited or not. `refused`: the documents do not carry an
     answer. `claims`: the answer's sentences, each held against what it cites; none where that is off or was not reached.
+    `related`: questions to ask next, each of which the documents answer.
     `llm`: who answered ("quote mode" or a model's name). `timings`: milliseconds since the question came (search_ms,
     first_token_ms, total_ms). `ts`: seconds since the epoch.
     """
@@ -38,6 +40,7 @@ class Turn:
     retrieved: tuple[Evidence, ...] = ()
     dropped_citations: int = 0
     claims: tuple[Claim, ...] = ()
+    related: tuple[str, ...] = ()
     llm: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     usage: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Turn:
             "retrieved": [evidence.to_dict() for evidence in self.retrieved],
             "dropped_citations": self.dropped_citations,
             "claims": [claim.to_dict() for claim in self.claims],
+            "related": list(self.related),
             "llm": self.llm,
             "timings": dict(self.timings),
             "usage": dict(self.usage),
@@ -71,6 +75,7 @@ class Turn:
                 "citations": tuple(Citation.from_dict(item) for item in data["citations"]),
                 "retrieved": tuple(Evidence.from_dict(item) for item in data["retrieved"]),
                 "claims": tuple(Claim.from_dict(item) for item in data.get("claims", ())),
+                "related": tuple(data.get("related", ())),
             }
         )
 
@@ -121,6 +126,14 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer is whole and stored, with footnotes and claims; related questions may still come with `Done`."""
+
+    turn: Turn
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """`notice`: code of something the user must know although it worked ("history_off"), else ""."""
 
@@ -141,4 +154,4 @@ class Failed:
     reason: str = ""  # which kind of that error, where it has kinds
 
 
-Event = Started | Searching | Found | ToolCalled | Token | Checked | Done | Failed
+Event = Started | Searching | Found | ToolCalled | Token | Checked | Answered | Done | Failed

@@ -1,7 +1,7 @@
 """Whether what was found can carry an answer at all. It refuses the hopeless; the answerer refuses near misses.
 
 A logistic model over the best cosine similarity and the share of the question's word weight that one passage covers.
-Its numbers stand in gate.json, fitted by `python -m eval.fit_gate` on development questions with and without their
+Its numbers stand in gate.json, fitted by `python -m eval fit_gate` on development questions with and without their
 passage; cosine alone separates far worse (no fixed threshold holds across collections).
 """
 

@@ -13,64 +13,55 @@ passed over, and where two processes race for its order, the session's own `upda
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
 
 from knowledge.errors import GakjuError, MemoryUnavailable, SessionNotFound
-from pipelines.breaker import Breaker
+from pipelines.breaker import Breakers
+from pipelines.memory_client import UNREACHABLE, node_of
+from pipelines.memory_session import Session, session_of, title_of
+
+__all__ = ["PREFIX", "Session", "SessionDirectory"]
+
+log = logging.getLogger(__name__)
 
 PREFIX = "gakju"
 UNDO_S = 60  # a deleted session can be brought back for that long
-MAX_TITLE_CHARS = 80
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{22,64}")
-_UNREACHABLE = (redis.ConnectionError, redis.TimeoutError)
 _REFUSED = (redis.ResponseError,)  # out of memory, read-only replica, still loading
 _MAX_RACES = 20
 _LOOKED_AT = 200  # ids of an owner's list read at once
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """`created`, `updated`: seconds since the epoch. `title`: of the first question, until it is renamed."""
-
-    id: str
-    title: str
-    created: float
-    updated: float
-    turns: int
-    persona: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 class SessionDirectory:
     """All sessions. `ttl_s`: a session expires that long after its last turn. Safe from several threads."""
 
-    def __init__(self, client: redis.Redis, *, ttl_s: float, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, client: redis.Redis, *, ttl_s: float, prefix: str = PREFIX, breakers: Breakers | None = None
+    ) -> None:
         self._redis: Any = client  # redis-py's stubs mix its sync and async answers
         self._ttl_s = int(ttl_s)
         self._prefix = prefix
-        self._breaker = Breaker(failures=1)
+        self._breakers = breakers or Breakers(failures=1)
 
     def create(self, owner: str, *, persona: str = "") -> str:
         """A new session's id: 192 random bits, so it cannot be guessed."""
         session_id = secrets.token_urlsafe(24)
         now = time.time()
         facts = {"owner": owner, "created": repr(now), "updated": repr(now), "persona": persona, "version": 0}
-        with self._reachable():
-            self._list(owner, session_id, now)
+        with self._reachable(self._key(session_id, "session")):
             pipe = self._redis.pipeline(transaction=True)
             pipe.hset(self._key(session_id, "session"), mapping=facts)
             pipe.expire(self._key(session_id, "session"), self._ttl_s)
             pipe.execute()
+        self._hint(owner, session_id, now)
         return session_id
 
     def check(self, session_id: str, owner: str) -> None:
@@ -83,8 +74,8 @@ class SessionDirectory:
     def session(self, session_id: str, owner: str) -> Session:
         """Raises as `check`."""
         facts = self._facts(session_id, owner)
-        with self._reachable():
-            return _session(session_id, facts, self._redis.llen(self._key(session_id, "order")))
+        with self._reachable(self._key(session_id, "session")):
+            return session_of(session_id, facts, self._redis.llen(self._key(session_id, "order")))
 
     def sessions(self, owner: str, *, limit: int = 50, before: float | None = None) -> list[Session]:
         """The owner's sessions that have turns, the latest first; `before`: those last changed before that moment.
@@ -99,7 +90,7 @@ class SessionDirectory:
         found: list[Session] = []
         name, skipped = self._owner_key(owner), 0
         highest: float | str = "+inf" if before is None else f"({before!r}"
-        with self._reachable():
+        with self._reachable(name):
             while len(found) < limit:
                 ids = self._redis.zrevrangebyscore(name, highest, "-inf", start=skipped, num=_LOOKED_AT)
                 if not ids:
@@ -114,7 +105,7 @@ class SessionDirectory:
                     if not facts or facts.get("owner") != owner:
                         gone.append(session_id)
                     elif turns and "deleted" not in facts:
-                        found.append(_session(session_id, facts, turns))
+                        found.append(session_of(session_id, facts, turns))
                 if gone:
                     self._redis.zrem(name, *gone)
                 skipped += len(ids) - len(gone)
@@ -124,7 +115,7 @@ class SessionDirectory:
     def rename(self, session_id: str, owner: str, title: str) -> Session:
         """Raises as `check`."""
         self.check(session_id, owner)
-        name = _title(title)
+        name = title_of(title)
         self._transact(session_id, lambda pipe: pipe.hset(self._key(session_id, "session"), "title", name))
         return self.session(session_id, owner)
 
@@ -136,7 +127,7 @@ class SessionDirectory:
             pipe.hset(self._key(session_id, "session"), "deleted", repr(time.time()))
 
         self._transact(session_id, write, ttl_s=UNDO_S)
-        with self._reachable():
+        with self._reachable(self._owner_key(owner)):
             self._redis.zrem(self._owner_key(owner), session_id)
 
     def restore(self, session_id: str, owner: str) -> Session:
@@ -153,7 +144,7 @@ class SessionDirectory:
         Raises:
             MemoryUnavailable: Redis does not answer.
         """
-        with self._reachable():
+        with self._reachable(""):
             self._redis.ping()
 
     def close(self) -> None:
@@ -162,7 +153,7 @@ class SessionDirectory:
     def _facts(self, session_id: str, owner: str, *, deleted: bool = False) -> dict[str, str]:
         facts: dict[str, str] = {}
         if _SESSION_ID.fullmatch(session_id):
-            with self._reachable():
+            with self._reachable(self._key(session_id, "session")):
                 facts = self._redis.hgetall(self._key(session_id, "session"))
         is_theirs = secrets.compare_digest(facts.get("owner", "").encode(), owner.encode())
         if not facts or not is_theirs or ("deleted" in facts) != deleted:
@@ -186,7 +177,7 @@ class SessionDirectory:
         """
         session = self._key(session_id, "session")
         now = time.time()
-        with self._reachable(), self._redis.pipeline(transaction=True) as pipe:
+        with self._reachable(session), self._redis.pipeline(transaction=True) as pipe:
             for _ in range(_MAX_RACES):
                 try:
                     pipe.watch(session)
@@ -206,42 +197,56 @@ class SessionDirectory:
                     for part in ("session", "order", "turns"):
                         pipe.expire(self._key(session_id, part), kept_s)
                     pipe.execute()
-                    if deleted is None or restores:
-                        self._list(owner, session_id, now)
-                    return
+                    break
                 except redis.WatchError:
                     continue
-        raise MemoryUnavailable(
-            f"Session {session_id[:6]}… is being changed by too many requests.", hint="Try again in a moment."
-        )
+            else:
+                raise MemoryUnavailable(
+                    f"Session {session_id[:6]}… is being changed by too many requests.", hint="Try again in a moment."
+                )
+        if deleted is None or restores:
+            self._hint(owner, session_id, now)
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        """Redis' failures as ours. Of a server that did not answer a moment ago nothing is asked: each try costs seconds."""
-        if self._breaker.wait_s():
+    def _reachable(self, key: str) -> Iterator[None]:
+        """Redis' failures as ours. Of a server that did not answer a moment ago nothing is asked: each try costs seconds.
+
+        `key`: whose node of a cluster is asked; "" for none's.
+        """
+        breaker = self._breakers.of(node_of(self._redis, key))
+        if breaker.wait_s():
             raise MemoryUnavailable(
                 "The conversation memory (Redis) did not answer a moment ago and is left alone for some seconds.",
                 hint="Check that it runs and REDIS_URL is right.",
             )
         try:
             yield
-        except (*_UNREACHABLE, *_REFUSED) as exc:
-            if isinstance(exc, _UNREACHABLE):
-                self._breaker.failed()
+        except (*UNREACHABLE, *_REFUSED) as exc:
+            is_away = isinstance(exc, UNREACHABLE)
+            if is_away:
+                breaker.failed()
             else:
-                self._breaker.succeeded()
+                breaker.succeeded()
             reason = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise MemoryUnavailable(
-                f"The conversation memory (Redis) does not answer: {reason}",
+                f"The conversation memory (Redis) {'does not answer' if is_away else 'refuses'}: {reason}",
                 hint="Check that it runs and REDIS_URL is right.",
             ) from exc
         except GakjuError:
-            self._breaker.succeeded()  # it answered, and the answer was no
+            breaker.succeeded()  # it answered, and the answer was no
             raise
         except BaseException:
-            self._breaker.untold()
+            breaker.untold()
             raise
-        self._breaker.succeeded()
+        breaker.succeeded()
+
+    def _hint(self, owner: str, session_id: str, now: float) -> None:
+        """What was written stands, whether or not the owner's list, on another node of a cluster, could be told."""
+        try:
+            with self._reachable(self._owner_key(owner)):
+                self._list(owner, session_id, now)
+        except MemoryUnavailable as exc:
+            log.warning("session %s… is not in its owner's list until its next turn: %s", session_id[:6], exc)
 
     def _list(self, owner: str, session_id: str, now: float) -> None:
         if owner:
@@ -256,35 +261,7 @@ class SessionDirectory:
         return f"{self._prefix}:owner:{hashlib.sha256(owner.encode()).hexdigest()[:32]}"
 
 
-def title_of(question: str) -> str:
-    """What a conversation that begins with `question` is called."""
-    return _title(question)
-
-
-def _title(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_TITLE_CHARS else line[: MAX_TITLE_CHARS - 1] + "…"
-
-
-def _session(session_id: str, facts: dict[str, str], turns: int) -> Session:
-    return Session(
-        id=session_id,
-        title=facts.get("title", ""),
-        created=float(facts["created"]),
-        updated=float(facts["updated"]),
-        turns=turns,
-        persona=facts.get("persona", ""),
-    )
-
-
 def _not_found() -> SessionNotFound:
     return SessionNotFound(
         "There is no conversation with this session id.", hint='Start a new one with an empty session_id ("").'
     )
-
-
-def slice_before(ids: Sequence[str], *, last: int | None, before: str | None) -> list[str]:
-    """The `last` ids that stand before the id `before`; all of them where these are None, none where it is unknown."""
-    if before is not None:
-        ids = ids[: ids.index(before)] if before in ids else []
-    return list(ids[-last:] if last else ids)

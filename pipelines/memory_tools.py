@@ -21,7 +21,8 @@ from typing import Any
 import redis
 
 from knowledge.errors import MemoryUnavailable
-from pipelines.breaker import Breaker
+from pipelines.breaker import Breakers
+from pipelines.memory_client import UNREACHABLE, node_of
 from pipelines.memory_directory import PREFIX
 
 KEPT_STALE_S = 24 * 3600  # a result past its time is shown with its time, where the tool cannot be asked
@@ -38,12 +39,15 @@ class StoredResult:
 
 
 class ToolCache:
-    """Safe from several threads. Every method raises MemoryUnavailable where Redis does not answer."""
+    """Safe from several threads. Every method raises MemoryUnavailable where Redis does not answer.
 
-    def __init__(self, client: redis.Redis, *, prefix: str = PREFIX) -> None:
+    `breakers`: shared with the memory of conversations, so that a server that hangs costs a turn one deadline, not two.
+    """
+
+    def __init__(self, client: redis.Redis, *, prefix: str = PREFIX, breakers: Breakers | None = None) -> None:
         self._redis: Any = client  # redis-py's stubs mix its sync and async answers
         self._prefix = prefix
-        self._breaker = Breaker(failures=1)
+        self._breakers = breakers or Breakers(failures=1)
 
     def key(self, tool: str, *, endpoint: str, arguments: str) -> str:
         """Of one call. `endpoint`: where the tool's server is; `arguments`: as canonical JSON."""
@@ -51,19 +55,19 @@ class ToolCache:
         return f"{self._prefix}:tool:{tool}:{{{digest}}}"
 
     def get(self, key: str) -> StoredResult | None:
-        with self._reachable():
+        with self._reachable(key):
             text = self._redis.get(f"{key}:result")
         return _parsed(text)
 
     def claim(self, key: str, *, limit_s: float) -> str:
         """A token for whoever may ask the tool now; "" where another asks already. It ends by itself after `limit_s`."""
         token = secrets.token_hex(16)
-        with self._reachable():
+        with self._reachable(key):
             return token if self._redis.set(f"{key}:asking", token, nx=True, px=int(limit_s * 1000)) else ""
 
     def wait_state(self, key: str) -> tuple[StoredResult | None, str, bool]:
         """For whoever waits for another's answer: the result, how it failed ("" if it did not), whether it is still asked."""
-        with self._reachable():
+        with self._reachable(key):
             text, failed, asking = self._redis.mget(f"{key}:result", f"{key}:failed", f"{key}:asking")
         return _parsed(text), failed or "", bool(asking)
 
@@ -86,7 +90,7 @@ class ToolCache:
 
     def _if_mine(self, key: str, token: str, write: Any) -> bool:
         asking = f"{key}:asking"
-        with self._reachable(), self._redis.pipeline(transaction=True) as pipe:
+        with self._reachable(key), self._redis.pipeline(transaction=True) as pipe:
             try:
                 pipe.watch(asking)
                 if pipe.get(asking) != token:
@@ -100,18 +104,19 @@ class ToolCache:
                 return False
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        if self._breaker.wait_s():
+    def _reachable(self, key: str) -> Iterator[None]:
+        breaker = self._breakers.of(node_of(self._redis, key))
+        if breaker.wait_s():
             raise MemoryUnavailable("The cache of tools (Redis) did not answer a moment ago.")
         try:
             yield
-        except redis.RedisError as exc:
-            self._breaker.failed()
+        except (redis.RedisError, *UNREACHABLE) as exc:
+            breaker.failed()
             raise MemoryUnavailable(f"The cache of tools (Redis) does not answer: {type(exc).__name__}.") from exc
         except BaseException:
-            self._breaker.untold()
+            breaker.untold()
             raise
-        self._breaker.succeeded()
+        breaker.succeeded()
 
 
 def _parsed(text: str | None) -> StoredResult | None:

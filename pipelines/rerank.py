@@ -93,6 +93,7 @@ class Reranker(BaseNodePostprocessor):
         return Reranked(tuple(ordered), shortened=scored.shortened)
 
     def close(self) -> None:
+        """End what runs; questions that come later are not reranked."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
@@ -115,7 +116,10 @@ class Reranker(BaseNodePostprocessor):
             return self._last_failure
         deadline = time.monotonic() + self.timeout_s
         # In a thread of its own: connecting, sending and reading have their timeouts, all together they have this one.
-        job = self._pool.submit(self._score, query, texts, deadline)
+        try:
+            job = self._pool.submit(self._score, query, texts, deadline)
+        except RuntimeError:  # the app is ending, and this question with it
+            return "The reranker was closed."
         try:
             return job.result(self.timeout_s)
         except TimeoutError:

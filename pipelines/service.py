@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from knowledge.database import Database
 from knowledge.errors import GakjuError, InvalidMessage, MemoryUnavailable
+from knowledge.filters import Filters
 from knowledge.instant_mining import Kind
 from knowledge.store import IndexStore
 from knowledge.views import Entry
@@ -62,6 +63,7 @@ class ChatService:
         self._parts = parts
         self._where = where
         self._max_message_chars = max_message_chars
+        self._asking: dict[str, asyncio.Task[Any]] = {}  # health checks under way, by what they ask
 
     @property
     def parts(self) -> Parts:
@@ -153,20 +155,28 @@ class ChatService:
         await asyncio.to_thread(self._parts.sessions.check, session_id, owner)
         return await asyncio.to_thread(self._parts.sessions.turns, session_id, last=last, before=before)
 
-    async def faq(self, k: int = 10, *, language: str = "") -> list[Entry]:
-        """The FAQ's questions with their answers, the most viewed first. Raises: DatabaseUnavailable, ValueError (k)."""
-        return await self._top("faq", k, language)
+    async def faq(self, k: int = 10, *, language: str = "", session_id: str = "", owner: str = "") -> list[Entry]:
+        """The FAQ's questions with their answers, the most viewed first; of a session, those that its persona may see.
 
-    async def terms(self, k: int = 10, *, language: str = "") -> list[Entry]:
-        """The glossary's terms with their definitions, the most viewed first. Raises as `faq`."""
-        return await self._top("term", k, language)
+        Raises: DatabaseUnavailable; ValueError (k); SessionNotFound, MemoryUnavailable.
+        """
+        return await self._top("faq", k, language, await self._scope(session_id, owner))
 
-    async def _top(self, kind: Kind, k: int, language: str) -> list[Entry]:
+    async def terms(self, k: int = 10, *, language: str = "", session_id: str = "", owner: str = "") -> list[Entry]:
+        """The glossary's terms with their definitions, the most viewed first. As `faq`."""
+        return await self._top("term", k, language, await self._scope(session_id, owner))
+
+    async def _scope(self, session_id: str, owner: str) -> Filters | None:
+        return (await self._session(session_id, owner))[2].scope if session_id else None
+
+    async def _top(self, kind: Kind, k: int, language: str, scope: Filters | None) -> list[Entry]:
         parts = self._parts
         if parts.views is None:
             return []
         generation = parts.store.generation
-        return await asyncio.to_thread(parts.views.top, kind, k, generation=generation, language=language)
+        return await asyncio.to_thread(
+            parts.views.top, kind, k, generation=generation, filters=scope, language=language
+        )
 
     async def export(self, session_id: str, *, owner: str, file_format: Format, language: str = "en") -> str:
         """The conversation as Markdown or JSON. Raises as `history`."""
@@ -191,16 +201,30 @@ class ChatService:
     async def health(self) -> dict[str, Any]:
         """Each part's state, asked now. `status` is "ok" only if all of them are."""
         database, memory, llm = await asyncio.gather(
-            _state(asyncio.to_thread(self._parts.db.ping)),
-            _state(asyncio.to_thread(self._parts.sessions.ping)),
-            _state(self._ask_llm()),
+            self._state("database", lambda: asyncio.to_thread(self._parts.db.ping)),
+            self._state("memory", lambda: asyncio.to_thread(self._parts.sessions.ping)),
+            self._state("llm", self._ask_llm),
         )
         states = {"database": database, "memory": memory, "llm": llm}
         return {"status": "ok" if set(states.values()) == {"ok"} else "degraded", **states}
 
+    async def _state(self, name: str, check: Callable[[], Awaitable[Any]]) -> str:
+        """One check of a part at a time: of a part that hangs, each poll would take one more thread."""
+        task = self._asking.get(name)
+        if task is None or task.done():
+            task = self._asking[name] = asyncio.ensure_future(check())  # type: ignore[arg-type]
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # though nobody waits for it
+        try:
+            async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+                await asyncio.shield(task)
+        except (GakjuError, TimeoutError):
+            return "down"
+        return "ok"
+
     async def _ask_llm(self) -> None:
         if isinstance(self._parts.llm, VllmChat):
-            await self._parts.llm.describe(refresh=True)
+            async with asyncio.timeout(_HEALTH_TIMEOUT_S):  # a request, unlike a thread, can be given up
+                await self._parts.llm.describe(refresh=True)
 
     def _checked(self, message: object) -> str:
         if not isinstance(message, str):
@@ -229,12 +253,3 @@ class ChatService:
             if session_id and any(persona.collections is not None for persona in self._parts.personas.values()):
                 raise  # nobody can tell what this session may search
             return session_id, None, NOBODY  # answer all the same; the page says that history is off
-
-
-async def _state(check: Any) -> str:
-    try:
-        async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-            await check
-    except (GakjuError, TimeoutError):
-        return "down"
-    return "ok"

@@ -12,6 +12,7 @@ from pipelines.checking import Judge, RuleChecker
 from pipelines.gate import Gate
 from pipelines.instant import InstantAnswers
 from pipelines.personas import NOBODY, Persona
+from pipelines.related import RelatedQuestions
 from pipelines.retriever import EvidenceRetriever
 from pipelines.sampling import Sampling
 from pipelines.tools.toolbox import Toolbox
@@ -23,7 +24,7 @@ WAIT_S = 3.0  # for the turn before: someone who stops an answer and asks anew m
 @dataclass(frozen=True, slots=True)
 class TurnParts:
     """`instant`: answers of FAQ and glossary, `views`: counts them. `checker`: holds each sentence against what it cites,
-    `judge`: asks a language model about them, too. None: not done.
+    `judge`: asks a language model about them, too. `related`: finds questions to ask next. None: not done.
     """
 
     retriever: EvidenceRetriever
@@ -35,6 +36,7 @@ class TurnParts:
     instant: InstantAnswers | None = None
     views: Views | None = None
     toolbox: Toolbox | None = None
+    related: RelatedQuestions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,9 @@ from pipelines.memory import LEASE_S, SessionMemory
 
 log = logging.getLogger(__name__)
 
-_ASK_AGAIN_S = 0.2
+_ASK_AGAIN_S = 0.1
+_KEEP_EVERY_S = 2.0  # at most that much of an answer is lost where its process is killed
+MEMORY_LIMIT_S = 4.0  # to take the session's turn, and to read what was said: a slow Redis must not hold an answer
 _FIRST = ("history_off", "context_cut", "cut_short", "check_failed")
 _REMEMBERED_TURNS = 30  # the last six whole where they fit, the others in a line each
 
@@ -32,8 +35,10 @@ class TurnRecord:
         self._sessions = sessions
         self._started = time.perf_counter()
         self._stored = False
+        self._is_kept = False  # its end is stored
         self._lease: asyncio.Task[None] | None = None
         self._beginning: asyncio.Future[None] | None = None
+        self._is_off = False  # it did not begin in time: nobody waits for Redis any more
         self._ending: asyncio.Future[None] | None = None
 
     def update(self, **changes: Any) -> None:
@@ -62,22 +67,32 @@ class TurnRecord:
             self.note("history_off")
             return []
         try:
-            await self._take_turn(self._sessions, wait_s)
-        except MemoryUnavailable:
-            self.note("history_off")  # it may be there all the same, its reply lost: its end is written if it is
+            async with asyncio.timeout(MEMORY_LIMIT_S + wait_s):
+                await self._take_turn(self._sessions, wait_s)
+        except (MemoryUnavailable, TimeoutError):
+            self._is_off = True  # it may be there all the same, its reply lost: its end is written if it is
+            self.note("history_off")
             return []
         self._lease = asyncio.create_task(self._keep_alive(self._sessions))
         try:
-            return await asyncio.to_thread(
-                self._sessions.turns, self.turn.session_id, last=_REMEMBERED_TURNS, before=self.turn.turn_id
-            )
-        except MemoryUnavailable:
-            return []  # its end is still stored, if that works by then
+            async with asyncio.timeout(MEMORY_LIMIT_S):
+                return await asyncio.to_thread(
+                    self._sessions.turns, self.turn.session_id, last=_REMEMBERED_TURNS, before=self.turn.turn_id
+                )
+        except (MemoryUnavailable, TimeoutError):
+            self.note("history_off")  # answered without what was said before
+            return []
 
     async def complete(self) -> None:
         self.mark("total")
         self.update(status="complete")
         await self._finish()
+
+    async def amend(self, **changes: Any) -> None:
+        """More about a turn that has ended; where its end could not be stored, only `turn` has it."""
+        self.update(**changes)
+        if self._is_kept:
+            await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
 
     async def end_of_failed(self) -> bool:
         """Whether it had ended already; then it stays as it ended."""
@@ -96,16 +111,30 @@ class TurnRecord:
 
     async def _take_turn(self, sessions: SessionMemory, wait_s: float) -> None:
         until = time.monotonic() + wait_s
-        while True:
-            self._stored = True  # from here on it may be there, so its end must be written
-            self._beginning = asyncio.ensure_future(asyncio.to_thread(sessions.begin, self.turn))
-            try:
-                return await asyncio.shield(self._beginning)
-            except SessionBusy:
-                self._stored, self._beginning = False, None
-                if time.monotonic() >= until:
-                    raise
-            await asyncio.sleep(_ASK_AGAIN_S)
+        async with self._in_line(sessions, wait_s):
+            while True:
+                self._stored = True  # from here on it may be there, so its end must be written
+                self._beginning = asyncio.ensure_future(asyncio.to_thread(sessions.begin, self.turn))
+                try:
+                    return await asyncio.shield(self._beginning)
+                except SessionBusy:
+                    self._stored, self._beginning = False, None
+                    if time.monotonic() >= until:
+                        raise
+                await asyncio.sleep(_ASK_AGAIN_S)
+
+    @asynccontextmanager
+    async def _in_line(self, sessions: SessionMemory, wait_s: float) -> AsyncIterator[None]:
+        """Behind those of this process who came before. Raises: SessionBusy: that took too long."""
+        is_first = False
+        try:
+            async with sessions.lines.first(self.turn.session_id, wait_s=wait_s):
+                is_first = True
+                yield
+        except TimeoutError as exc:
+            if is_first:
+                raise
+            raise await asyncio.to_thread(sessions.busy, self.turn.session_id) from exc
 
     async def _finish(self) -> None:
         if self._lease:
@@ -118,17 +147,31 @@ class TurnRecord:
 
     async def _store_end(self) -> None:
         """One task, shielded as a whole: a cancelled turn must still be stored as ended."""
+        assert self._sessions is not None
         if self._beginning is not None:
+            if self._is_off:
+                self._beginning.add_done_callback(self._end_later)
+                return
             await asyncio.wait({self._beginning})  # its end must not come before its beginning
             if isinstance(self._beginning.exception(), SessionBusy):
                 return  # it never began
-        if not await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn)):
+        self._is_kept = await self._remember(lambda sessions: asyncio.to_thread(sessions.finish, self.turn))
+        if not self._is_kept:
             self.note("history_off")
+            self._sessions.finish_later(self.turn)
+
+    def _end_later(self, begun: asyncio.Future[None]) -> None:
+        if self._sessions and not begun.cancelled() and not isinstance(begun.exception(), SessionBusy):
+            self._sessions.finish_later(self.turn)
 
     async def _keep_alive(self, sessions: SessionMemory) -> None:
+        """Renews the lease, and stores what came since: little is lost with a process that is killed."""
+        renewed, answer = time.monotonic(), self.turn.answer
         while True:
-            await asyncio.sleep(LEASE_S / 3)
-            await self._remember(lambda memory: asyncio.to_thread(memory.keep_alive, self.turn))
+            await asyncio.sleep(_KEEP_EVERY_S)
+            if self.turn.answer != answer or time.monotonic() - renewed >= LEASE_S / 3:
+                renewed, answer = time.monotonic(), self.turn.answer
+                await self._remember(lambda memory: asyncio.to_thread(memory.keep_alive, self.turn))
 
     async def _remember(self, write: Callable[[SessionMemory], Awaitable[None]]) -> bool:
         """The answer is there; that it could not be kept is said, not hidden."""

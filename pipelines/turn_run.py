@@ -15,13 +15,14 @@ from llama_index.core.llms import ChatMessage, ChatResponse
 
 from knowledge.errors import DatabaseUnavailable, LLMInterrupted, LLMRejected, LLMUnavailable
 from knowledge.search import Found as FoundPassages
-from knowledge.types import Evidence
+from knowledge.types import Citation, Evidence
 from pipelines.citations import CitationStream, make_citations
-from pipelines.events import Checked, Done, Event, Found, Searching, Started, Token, Turn
+from pipelines.events import Answered, Checked, Done, Event, Found, Searching, Started, Token, Turn
 from pipelines.history import fit
 from pipelines.instant import Instant
 from pipelines.prompt import NO_ANSWER, answer_language, build_messages, is_refusal
 from pipelines.quote import QuoteLLM
+from pipelines.related import RelatedQuestions
 from pipelines.rewrite import SearchQuery, refers_back, rewrite
 from pipelines.tokens import estimate_tokens
 from pipelines.tools.held_refusal import HeldRefusal
@@ -84,6 +85,9 @@ class TurnRun:
             yield Checked(self._turn.claims)
         record.update(llm=self._answered_by)
         await record.complete()
+        if self._parts.related is not None:  # whoever stops from here on has a complete turn all the same
+            yield Answered(self._turn, record.notice)
+            await self._relate(self._parts.related, history)
         yield Done(self._turn, record.notice)
 
     async def fail(self, code: str, *, interrupted: bool) -> Turn:
@@ -238,8 +242,17 @@ class TurnRun:
 
     def _written(self, text: str) -> Token:
         self._record.mark("first_token", once=True)
-        self._record.update(answer=self._turn.answer + text)
+        self._record.update(answer=self._turn.answer + text, citations=self._footnotes())
         return Token(text)
+
+    def _footnotes(self) -> tuple[Citation, ...]:
+        """Of what is written so far, without highlights: a process that is killed leaves no footnote that opens nothing."""
+        if self._citations is None:
+            return ()
+        passages = self._turn.retrieved
+        return tuple(
+            Citation(n, passages[at - 1]) for n, at in enumerate(dict.fromkeys(self._citations.cited), start=1)
+        )
 
     async def _cite(self) -> None:
         """Footnotes of what was streamed, whole or not: a `[1]` that a reader sees always opens."""
@@ -252,6 +265,17 @@ class TurnRun:
             ),
             dropped_citations=citations.dropped,
         )
+
+    async def _relate(self, related: RelatedQuestions, history: Sequence[Turn]) -> None:
+        turn, llm, began = self._turn, self._parts.llm, time.perf_counter()
+        is_by_rule = self._is_instant or turn.refused or isinstance(llm, QuoteLLM)
+        asked = [before.question for before in history]
+        questions = await related.suggest(
+            turn, asked=asked, scope=self._options.persona.scope, llm=None if is_by_rule else llm
+        )
+        if questions:
+            spent_ms = round((time.perf_counter() - began) * 1000, 1)
+            await self._record.amend(related=questions, timings={**turn.timings, "related_ms": spent_ms})
 
     async def _check(self) -> bool:
         """Each sentence against what it cites. A checker that fails takes nothing from the answer."""

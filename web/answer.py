@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.events import Checked, Done, Event, Failed, Found, Searching, Started, Token, ToolCalled, Turn
+from pipelines.events import Answered, Checked, Done, Event, Failed, Found, Searching, Started, Token, ToolCalled, Turn
 from web.inert import without_images
 from web.texts import PAGE, Language, error_text
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known of an answer at one moment. `phase`: starting, searching, reading, asking, answering, checking or finished."""
+    """What is known of an answer at one moment. `phase`: starting, searching, reading, asking, answering, checking, suggesting or finished."""
 
     question: str
     session_id: str = ""
@@ -43,6 +43,8 @@ class Answer:
                 return replace(self, phase="asking")
             case Checked():
                 return replace(self, phase="checking")
+            case Answered(turn, notice):
+                return replace(self, phase="suggesting", turn=turn, text=turn.answer, notice=notice)
             case Done(turn, notice):
                 return replace(self, phase="finished", turn=turn, text=turn.answer, notice=notice)
             case Failed(turn=turn):
@@ -58,7 +60,7 @@ class Answer:
         return f"{text}\n\n---\n\n{trouble}" if text else trouble
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object beside the text. `phase` and `found` only until the end, `error` only after a failure."""
+        """The JSON object beside the text. `phase` only until the end, `found` until the answer is whole, `error` after a failure."""
         shown = turn_dict(self.turn or Turn(self.turn_id, self.session_id, 0, self.question))
         shown["notice"] = self.notice
         if self.turn is None:
@@ -72,6 +74,8 @@ class Answer:
             }
         elif self.turn is None:
             shown |= {"phase": self.phase, "found": self.found}
+        elif self.phase != "finished":
+            shown["phase"] = self.phase
         return shown
 
 
@@ -84,6 +88,7 @@ def turn_dict(turn: Turn) -> dict[str, Any]:
         "citations",
         "retrieved",
         "claims",
+        "related",
         "llm",
         "timings",
         "status",

@@ -167,8 +167,32 @@
         type: "button", class: "open-sources", "data-turn": index, "aria-pressed": String(index === shownTurn),
       }, `${texts.open_sources} ${count}`));
     }
+    const toCheck = doubted(turn).length;
+    if (toCheck) {
+      parts.push(make("button", { type: "button", class: "open-claims", "data-turn": index },
+        say("claims_button", { count: toCheck })));
+    }
     if (turn.notice) parts.push(make("span", { class: "notice" }, texts[`notice_${turn.notice}`] || turn.notice));
     bubble.append(make("div", { class: "answer-line", "data-key": key }, parts));
+  }
+
+  /** Questions to ask next, under the latest answer alone: those of earlier ones were asked or passed over. */
+  function drawRelated(answer, index) {
+    const turn = turns[index];
+    const bubble = answer.closest(".message") || answer;
+    const questions = index === turns.length - 1 && !isBusy ? turn.related || [] : [];
+    const key = `${turn.turn_id}|${questions.length}`;
+    const old = find(":scope > .related", bubble);
+    if (old?.dataset.key === key) return;
+    old?.remove();
+    if (!questions.length) return;
+    const buttons = questions.map((text) =>
+      make("li", {}, make("button", { type: "button", class: "next-question", onclick: () => send(text) }, text)));
+    const log = find("#chat .bubble-wrap");
+    const isAtEnd = log && log.scrollHeight - log.scrollTop - log.clientHeight < 120;
+    bubble.append(make("section", { class: "related", "data-key": key, "aria-label": texts.ask_next },
+      make("h3", {}, texts.ask_next), make("ul", {}, buttons)));
+    if (isAtEnd) log.scrollTop = log.scrollHeight; // who reads further up stays there
   }
 
   function decorate() {
@@ -177,6 +201,7 @@
       if (!turns[index]) continue;
       linkFootnotes(bubble, index);
       drawFooter(bubble, index);
+      drawRelated(bubble, index);
     }
     labelControls();
     measure();
@@ -276,28 +301,38 @@
     const ids = new Set(cited.map((citation) => citation.chunk_id));
     const others = (turn.retrieved || []).filter((evidence) => !ids.has(evidence.chunk_id));
     return [
+      claimsToCheck(turn),
       cited.length
         ? make("ol", { class: "entries cited", "aria-label": texts.cited }, cited.map(citedEntry))
         : make("p", { class: "hint" }, texts.sources_none),
-      claimsToCheck(turn),
       others.length && make("details", { class: "others" },
         make("summary", {}, `${texts.not_cited} (${others.length})`),
         make("ol", { class: "entries" }, others.map(uncitedEntry))),
     ].filter(Boolean);
   }
 
+  const doubted = (turn) => (turn.claims || []).filter((claim) =>
+    claim.verdict === "unsupported" || claim.verdict === "uncited" || claim.soft);
+
   /** Sentences of the answer that a reader should look at, each with what speaks against it. */
   function claimsToCheck(turn) {
-    const doubted = (turn.claims || []).filter((claim) => claim.verdict === "unsupported" || claim.verdict === "uncited" || claim.soft);
-    if (!doubted.length) return null;
+    const claims = doubted(turn);
+    if (!claims.length) return null;
+    const known = citationNumbers(turn);
+    const source = (n) => make("button", {
+      type: "button", class: "cite", "aria-label": say("source", { n }), onclick: () => openCitation(shownTurn, n),
+    }, `[${n}]`);
     const entry = (claim) => make("li", { class: "claim" },
-      make("span", { class: "tag" }, texts[`claim_${claim.verdict === "supported" ? "soft" : claim.verdict}`]), " ",
+      make("div", { class: "claim-head" },
+        make("span", { class: "tag" }, texts[`claim_${claim.verdict === "supported" ? "soft" : claim.verdict}`]),
+        (claim.cited || []).filter((n) => known.has(n)).map(source)),
       make("q", {}, clip(claim.text, 200)),
       (claim.reasons || []).filter((reason) => texts[`reason_${reason.kind}`]).map((reason) => make("div", { class: "reason" },
-        say(`reason_${reason.kind}`, { claimed: reason.claimed }), reason.found && ` ${say("reason_found", { found: reason.found })}`)));
-    return make("details", { class: "claims", open: "" },
-      make("summary", {}, say("claims_to_check", { count: doubted.length })),
-      make("ul", {}, doubted.map(entry)), make("p", { class: "hint" }, texts.claims_hint));
+        say(`reason_${reason.kind}`, { claimed: reason.claimed }),
+        reason.found && make("span", { class: "found" }, ` · ${say("reason_found", { found: clip(reason.found, 120) })}`))));
+    return make("details", { class: "claims", open: claims.length <= 3 },
+      make("summary", {}, say("claims_to_check", { count: claims.length })),
+      make("ul", {}, claims.map(entry)), make("p", { class: "hint" }, texts.claims_hint));
   }
 
   const clip = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
@@ -320,6 +355,15 @@
     const isTall = entry.offsetHeight > innerHeight * 0.7; // then the marked sentence matters more than the head
     const target = (isTall && find("mark", entry)) || entry;
     target.scrollIntoView({ behavior: isCalm ? "auto" : "smooth", block: isTall ? "center" : "nearest" });
+  }
+
+  function openClaims(index) {
+    if (index !== shownTurn) showTurn(index);
+    const box = find("#sources .claims");
+    if (!box) return;
+    box.open = true;
+    find("summary", box).focus({ preventScroll: true });
+    box.scrollIntoView({ block: "nearest" });
   }
 
   function backToAnswer() {
@@ -351,7 +395,8 @@
   function phaseText(turn) {
     if (turn.phase === "searching") return say("phase_searching", { query: clip(turn.search_query, 120) });
     if (turn.phase === "reading") return say("phase_reading", { found: turn.found });
-    return { asking: texts.phase_asking, answering: texts.phase_answering, checking: texts.phase_checking }[turn.phase] || texts.phase_start;
+    return { asking: texts.phase_asking, answering: texts.phase_answering, checking: texts.phase_checking,
+      suggesting: texts.phase_suggesting }[turn.phase] || texts.phase_start;
   }
 
   function drawBanner() {
@@ -364,7 +409,7 @@
     banner.replaceChildren(
       ...(about.is_quoting
         ? [make("span", {}, `${texts.banner_quoting} `, make("code", {}, "LLM_BASE_URL=http://127.0.0.1:8001/v1"))]
-        : [make("span", {}, say("banner_llm", { llm: about.llm }))]),
+        : [make("span", {}, about.llm ? say("banner_llm", { llm: about.llm }) : texts.banner_llm_away)]),
       make("span", { class: "counts" }, documents),
     );
   }
@@ -383,6 +428,15 @@
   }
 
   // ---------------------------------------------------------------- what page.py calls
+
+  /** Whether more of the turn may come. */
+  const isOpen = (turn) => turn.status === "pending" || Boolean(turn.phase);
+
+  /** The answer was whole before it was stopped, or the connection lost: it stays, without questions to ask next. */
+  function settle({ phase, ...turn }) {
+    turns = [...turns.slice(0, -1), turn];
+    remember(turn.session_id);
+  }
 
   /** After a restart of the server Gradio shows the newest turn alone; the service still has them all. */
   function completeView() {
@@ -425,8 +479,12 @@
       const current = turns.at(-1);
       if (!update || !current) return update?.session_id || "";
       turns = [...turns.slice(0, -1), { ...update, question: current.question }];
-      if (update.status === "pending") {
+      if (isOpen(update)) {
         report(phaseText(update), { isWorking: true });
+        if (update.status !== "pending") { // whole: only questions to ask next may still come
+          drawPanel();
+          requestAnimationFrame(decorate);
+        }
         return update.session_id;
       }
       isBusy = false;
@@ -446,10 +504,12 @@
       keepUnanswered("");
       const current = turns.at(-1);
       if (current?.status === "pending") {
-        turns = [...turns.slice(0, -1), { ...current, status: "interrupted", wasStopped: true }];
+        turns = [...turns.slice(0, -1), { ...current, status: "interrupted", phase: "", wasStopped: true }];
         if (current.phase !== "answering" && current.phase !== "checking") giveBack(current.question);
       }
-      report(texts.stopped);
+      const isWhole = current?.phase === "suggesting";
+      if (isWhole) settle(current);
+      report(isWhole ? texts.done : texts.stopped, { isQuiet: isWhole });
       drawPanel();
       requestAnimationFrame(decorate);
     },
@@ -457,13 +517,18 @@
     /** Returns a change of the question box. Gradio also calls a stopped answer failed, and then unlocks the box itself. */
     failed() {
       const current = turns.at(-1);
-      if (current?.status !== "pending") return { __type__: "update" };
+      if (!current || !isOpen(current)) return { __type__: "update" };
       isBusy = false;
       keepUnanswered("");
-      turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
-      report(texts.connection_lost);
+      if (current.status === "pending") {
+        turns = [...turns.slice(0, -1), { ...current, status: "failed" }];
+        report(texts.connection_lost);
+        giveBack(current.question);
+      } else {
+        settle(current);
+        report("");
+      }
       drawPanel();
-      giveBack(current.question);
       return { __type__: "update", interactive: true, submit_btn: true, stop_btn: false };
     },
 
@@ -489,6 +554,8 @@
       showTurn(turnOf(open));
       return find("#sources")?.scrollIntoView({ behavior: "smooth", block: "nearest" });
     }
+    const check = event.target.closest?.("#chat .open-claims");
+    if (check) return openClaims(turnOf(check));
     if (event.target.closest?.("#sources .back")) backToAnswer();
   });
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from web.texts import PAGE, language_of
+
 FAILED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 SILENCE_S = 3.0  # the app sends a sign of life twice a second while it answers; after this it is asked whether it lives
 HEALTH_TIMEOUT_S = 5.0
@@ -55,6 +57,7 @@ def _ask(client: httpx.Client, question: str, *, session_file: Path, new: bool) 
     if turn.get("error"):
         raise _AskError(_sentence(turn["error"]))
     _print_footnotes(turn)
+    _print_related(turn, question)
     if turn.get("session_id"):
         _write(session_file, turn["session_id"])
     return 0
@@ -167,6 +170,14 @@ def _print_footnotes(turn: dict[str, Any]) -> None:
         where += [f"p. {place['page']}"] if "page" in place else []
         print(f"  [{citation['n']}] {' · '.join(where)}")
     print(f"  — {turn.get('llm', '')}")
+
+
+def _print_related(turn: dict[str, Any], question: str) -> None:
+    related = turn.get("related") or []
+    if related:
+        print(f"\n  {PAGE[language_of('', question)]['ask_next']}:")
+    for asked in related:
+        print(f"  → {asked}")
 
 
 def _read(session_file: Path) -> str:

@@ -2,7 +2,8 @@
 
 What goes in: the manifest, and of each document its collection, path, content hash, reading, title, language, text and
 structure, and its chunks with the ids and weights of their words, and vectors. What stays out: where files lie, times,
-and all numbers that a database gives.
+all numbers that a database gives, and the words of a chunk's sentences, which follow from the rest and which a version before
+them left out.
 Every part goes in with its length before it, so that no two contents can run together into the same bytes.
 Knows nothing about databases.
 """

@@ -76,9 +76,6 @@ class Words:
         if not so:
             self.negated.append(stem)
 
-    def holds(self, stem: str, *, so: bool) -> bool:
-        return so in self.told.get(stem, ())
-
 
 @lru_cache(maxsize=20_000)
 def stem(word: str) -> str:

@@ -153,7 +153,13 @@ def test_wrong_use_is_one_sentence(live, tmp_path, capsys):
     assert retrieval.main(["--set", str(tmp_path / "empty")]) == 2
     says("is no set of your own")
     assert own.main([str(tmp_path / "set"), "--collection", "nobody"]) == 2
-    says("'nobody' holds no documents", "gakju ingest add")
+    says("'nobody' holds no documents", "gakju ingest add", "--collection (default)")
+    (tmp_path / "file").write_text("")
+    for wrong in ("file", "file/below"):
+        assert own.main([str(tmp_path / wrong)]) == 2
+        says(wrong, "is not a folder")
+    assert retrieval.main(["--set", str(tmp_path / "file")]) == 2
+    says("is not a folder")
     assert not (tmp_path / "set").exists()
     assert own.main([str(tmp_path / "set"), "--questions", "0"]) == 2
     says("at least 1")
@@ -181,7 +187,8 @@ def test_two_runs_do_not_write_into_one_folder(live, tmp_path, capsys):
 def test_a_language_model_that_is_away_is_said_at_once(live, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("LLM_BASE_URL", "http://127.0.0.1:9/v1")
     assert own.main([str(tmp_path / "set"), "--questions", "2"]) == 3
-    assert "No language model answers" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "No language model answers" in said and said.endswith("the same command goes on from here.\n")
     assert own.main([str(tmp_path / "hand"), "--questions", "2", "--by-hand"]) == 0
 
 

@@ -65,13 +65,33 @@ def test_any_excel_may_save_it(folder, encoding, delimiter):
     }
 
 
-@pytest.mark.parametrize("word", ["n", "N", "no", "x", "0", "아니오", "삭제"])
+@pytest.mark.parametrize("word", ["n", "N", "no", "x", "0", "아니오", "삭제", "ㅜ", "ｎ"])
 def test_rows_are_struck_out_by_a_no_or_by_deleting_them(folder, word):
     rows = table(folder)
     rows[1][1] = word
     save(folder, rows[:3])
     sheet = read_sheet(folder.folder / SHEET, folder.rows)
     assert [item.id for item in sheet.filled] == ["q0002"] and (sheet.struck_out, sheet.empty) == (2, 0)
+
+
+def test_the_line_that_tells_excel_the_delimiter_is_no_row(folder):
+    file = folder.folder / SHEET
+    save(folder, table(folder)[:3], delimiter=";")
+    file.write_text("sep=;\r\n" + file.read_text(encoding="utf-8-sig"), encoding="utf-8-sig", newline="")
+    assert list(read(folder)) == ["q0001", "q0002"]
+    folder.add(row(4, "새 질문인가요?"))
+    bring_up_to_date(folder)
+    assert list(read(folder)) == ["q0001", "q0002", "q0004"]
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write("q9;;x\r\n")
+    with pytest.raises(SetError, match="row 6: there is no question 'q9'"):
+        read(folder)
+
+
+def test_a_workbook_is_called_what_it_is(folder):
+    (folder.folder / SHEET).write_bytes(b"PK\x03\x04" + bytes(range(256)))
+    with pytest.raises(SetError, match="is a workbook of a spreadsheet, not a CSV"):
+        read(folder)
 
 
 def test_a_question_of_ones_own_names_its_document(folder):

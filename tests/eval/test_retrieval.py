@@ -132,6 +132,10 @@ def test_judged_passages_that_are_not_there_are_named(dataset):
         ("qrels.tsv", ["query-id\tcorpus-id\tscore"], "has no relevant passage"),
         ("qrels.tsv", [], "has no relevant passage"),
         ("qrels.tsv", ["query-id\tcorpus-id\tscore", "q1\tbees\tyes"], "qrels.tsv, line 2"),
+        ("qrels.tsv", ["", "query-id\tcorpus-id\tscore", "q1\tbees\t0.5"], "qrels.tsv, line 3"),
+        ("qrels.tsv", ["query-id\tcorpus-id\tscore", "q1\tbees"], "qrels.tsv, line 2"),
+        ("corpus.jsonl", ['{"_id": "a\\u0000", "text": "x"}'], "line 1: the id"),
+        ("corpus.jsonl", ['{"_id": "a\\ud800", "text": "x"}'], "line 1: the id"),
     ],
 )
 def test_a_broken_set_is_one_sentence_with_the_line(dataset, capsys, file, lines, says):
@@ -139,6 +143,21 @@ def test_a_broken_set_is_one_sentence_with_the_line(dataset, capsys, file, lines
     assert retrieval.main(["--dataset", str(dataset)]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_of_several_judgements_of_a_pair_the_last_one_counts(dataset):
+    write_lines(
+        dataset / "qrels.tsv", ["", "q1\tbees\t1", "q1\t경제\t2.0\t", "q1\tbees\t0", "q1 0\tport\t1", "q9\tbees\t1"]
+    )
+    data = load(dataset)
+    assert data.questions[0].relevant == {"경제": 2}
+    assert data.unasked == ("q1 0", "q9")
+
+
+def test_what_no_database_holds_is_left_out_of_texts(dataset):
+    rows = [{"_id": "경제", "title": "관\0세", "text": "세금\ud800이다."}]
+    write_lines(dataset / "corpus.jsonl", [json.dumps(row) for row in rows])
+    assert [(item.title, item.text) for item in load(dataset).passages] == [("관 세", "세금?이다.")]
 
 
 @pytest.mark.parametrize("file", ["corpus.jsonl", "queries.jsonl", "qrels.tsv"])
@@ -153,6 +172,24 @@ def test_a_folder_without_sets_is_refused(tmp_path, capsys, options):
     assert retrieval.main([*options, str(tmp_path)]) == 2
     assert retrieval.main([*options, str(tmp_path / "nowhere")]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--plot", "a.txt"], "a.txt is no name of a picture"),
+        (["--json", "."], "cannot be written: Is a directory"),
+        (["--run", "."], "cannot be written"),
+        (["--against", "nowhere.trec"], "nowhere.trec cannot be read: No such file"),
+        (["--top-k", "0"], "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_work(dataset, tmp_path, monkeypatch, capsys, options, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.both.trec").mkdir()
+    assert retrieval.main(["--dataset", str(dataset), *options]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
 
 
 # Measures

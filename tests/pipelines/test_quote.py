@@ -212,18 +212,18 @@ def test_sentences_of_one_passage_come_before_a_better_one_elsewhere_that_stands
     assert quoted[0].text == "회사는 1998년 부산에서 세워졌다." and quoted[0].n == 1
 
 
-def test_margin_decides_how_many_are_quoted(analyzer: Analyzer, embedding: GakjuEmbedding) -> None:
-    def count(margin: float) -> int:
-        selector = Selector(analyzer, embedding, margin=margin)
+def test_bar_decides_how_many_are_quoted(analyzer: Analyzer, embedding: GakjuEmbedding) -> None:
+    def count(bar: float) -> int:
+        selector = Selector(analyzer, embedding, bar=bar)
         return len(selector.select("회사의 직원은 몇 명인가요?", [passage(COMPANY)], language="ko"))
 
-    assert (count(0), count(99)) == (1, 3)
+    assert (count(2), count(0)) == (1, 3)
 
 
-@pytest.mark.parametrize(("sentences", "margin"), [(0, 3.7), (4, -1.0), (4, float("nan"))])
-def test_choice_without_sense_is_refused(analyzer: Analyzer, sentences: int, margin: float) -> None:
+@pytest.mark.parametrize(("sentences", "bar"), [(0, 0.2), (4, -1.0), (4, float("nan"))])
+def test_choice_without_sense_is_refused(analyzer: Analyzer, sentences: int, bar: float) -> None:
     with pytest.raises(ValueError, match="max_sentences"):
-        Selector(analyzer, max_sentences=sentences, margin=margin)
+        Selector(analyzer, max_sentences=sentences, bar=bar)
 
 
 def test_few_sentences_are_embedded_for_a_question(analyzer: Analyzer, embedding: GakjuEmbedding) -> None:
@@ -232,7 +232,7 @@ def test_few_sentences_are_embedded_for_a_question(analyzer: Analyzer, embedding
         f"{city} 공장의 직원은 {n}00명이다." for n, city in enumerate("부산 대구 광주 울산 인천".split(), 1)
     )
     select("공장 직원 수는?", [passage(text)], analyzer=analyzer, embedding=counting)  # type: ignore[arg-type]
-    assert counting.embedded == 3
+    assert counting.embedded == 2
 
 
 def test_nothing_is_embedded_where_the_words_decide(analyzer: Analyzer, embedding: GakjuEmbedding) -> None:
@@ -346,7 +346,7 @@ def test_without_embedding_or_statistics_words_decide(analyzer: Analyzer) -> Non
     evidence = [passage(FORWARD_KO), passage(COMPANY, n=2)]
     broken = _BrokenEmbedding()
     quoted = select("직원은 몇 명인가요?", evidence, analyzer=analyzer, embedding=broken, idf=idf)  # type: ignore[arg-type]
-    assert quoted[0].text == "직원은 모두 240명이다."
+    assert max(quoted, key=lambda item: item.score).text == "직원은 모두 240명이다."
 
 
 def test_statistics_of_the_index_are_used(analyzer: Analyzer) -> None:

@@ -483,6 +483,7 @@ async def test_a_row_outside_the_persona_never_answers(make_service, store_faq):
     session_id = await service.new_session(owner="", persona="elsewhere")
     turn = (await collect(service, "연차는 며칠인가요?", session_id=session_id))[-1].turn
     assert turn.refused and turn.retrieved == ()
+    assert await service.faq() and await service.faq(session_id=session_id) == []
 
 
 async def test_a_follow_up_finds_its_passages_although_the_model_is_away(make_service):
@@ -502,3 +503,18 @@ async def test_the_notice_that_matters_most_is_told(make_service):
         fake.script(Status(400, TOO_LONG), Reply("내려갑니다 [1]."))
         done = (await collect(make_service(llm=llm_at(fake.base_url), memory=away), QUESTION))[-1]
         assert done.notice == "history_off", "that half of the passages were left out matters less"
+
+
+async def test_many_polls_of_a_hanging_part_ask_it_once(make_service, servers):
+    """Each would take a thread, and leave none to those who ask questions."""
+    service, observer = make_service(), connect(servers.redis().url, timeout_s=30)
+    assert (await service.health())["memory"] == "ok"
+
+    def connections() -> int:
+        return int(observer.info("stats")["total_connections_received"])
+
+    before = connections()
+    observer.client_pause(1_500, all=True)
+    states = await asyncio.gather(*(service.health() for _ in range(20)))
+    assert {state["memory"] for state in states} == {"down"}
+    assert connections() - before <= 1  # asked when the pause is over

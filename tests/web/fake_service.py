@@ -10,8 +10,29 @@ from dataclasses import dataclass, replace
 
 from knowledge.errors import MemoryUnavailable, SessionNotFound
 from knowledge.types import Citation, Evidence, Place, Scores
-from pipelines.events import Done, Event, Failed, Found, Searching, Started, Token, Turn
+from pipelines.checking.claim import Claim, Finding
+from pipelines.events import Answered, Done, Event, Failed, Found, Searching, Started, Token, Turn
 
+RELATED = ("반품은 며칠 안에 할 수 있나요?", "How long does delivery take?", "소모품도 보증되나요?")
+CLAIMS = (
+    Claim("보증 기간은 구매일로부터 24개월입니다.", 0, 10, (1,), "supported", score=0.97),
+    Claim(
+        "소모품은 12개월을 보증합니다 <b>굵게</b>.",
+        10,
+        20,
+        (1,),
+        "unsupported",
+        (Finding("number", "12", "6개월만 보증합니다"), Finding("date", "2024-01-01"), Finding("similarity", "")),
+    ),
+    Claim(
+        "개봉하지 않은 제품은 영수증이 없어도 모든 매장에서 언제든지 새 제품으로 바꿀 수 있습니다.",
+        20,
+        30,
+        (),
+        "uncited",
+    ),
+    Claim("배송은 평일 기준입니다.", 30, 40, (2,), "supported", score=0.2, soft=True),
+)
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{constructor}}'
 NOWHERE = Place()
 # Images and links in the clothes of a footnote, each in a way that a reader of Markdown could fall for.
@@ -100,7 +121,9 @@ class About:
 
 
 class FakeService:
-    """`script` words in a question choose what happens: slow, endless, silent, boom, broken, hostile, tricks, follow."""
+    """`script` words in a question choose what happens: slow, endless, silent, boom, broken, hostile, tricks, follow,
+    related, lingering,
+    doubt."""
 
     def __init__(self, *, delay_s: float = 0.01) -> None:
         self.delay_s = delay_s
@@ -173,6 +196,12 @@ class FakeService:
             llm=self.about_value.llm,
             timings={"search_ms": 12.5, "first_token_ms": 40.0, "total_ms": 310.0},
         )
+        if "doubt" in message:
+            done = replace(done, claims=CLAIMS)
+        if "related" in message:
+            yield Answered(done)
+            await asyncio.sleep(self.delay_s * (2_000 if "lingering" in message else 30))
+            done = replace(done, related=RELATED)
         turns.append(done)
         yield Done(done, "history_off" if "notice" in message else "")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pipelines.events import Done, Failed, Found, Searching, Started, Token, Turn
+from pipelines.events import Answered, Done, Failed, Found, Searching, Started, Token, Turn
 from tests.web.fake_service import passages
 from web.answer import Answer, stored_markdown
 from web.texts import PAGE, error_text, language_of
@@ -35,6 +37,16 @@ def test_the_finished_turn_replaces_what_was_streamed():
     assert answer.markdown("en") == "checked [1]"
     assert (shown["status"], shown["notice"], len(shown["retrieved"])) == ("complete", "history_off", 4)
     assert not {"phase", "found", "error"} & shown.keys()
+
+
+def test_an_answer_is_whole_before_its_related_questions_come():
+    turn = Turn("t", "s", 1.0, "q", answer="checked [1]", status="complete", retrieved=passages("x"), llm="quote mode")
+    answer = answer_after(Started("s", "t"), Token("unchecked [9]"), Answered(turn, "history_off"))
+    shown = answer.to_dict()
+    assert answer.markdown("en") == "checked [1]" and (shown["status"], shown["phase"]) == ("complete", "suggesting")
+    assert (shown["related"], shown["notice"], len(shown["retrieved"])) == ([], "history_off", 4)
+    done = answer.after(Done(replace(turn, related=("What is x?", "What is y?")), "history_off")).to_dict()
+    assert done["related"] == ["What is x?", "What is y?"] and "phase" not in done
 
 
 def test_a_failure_keeps_what_was_streamed_and_says_what_to_do():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.conftest import Running, serving, wait_until
-from tests.web.fake_service import About, FakeService
+from tests.web.fake_service import RELATED, About, FakeService
 
 pytestmark = pytest.mark.browser
 
@@ -147,6 +147,57 @@ def test_what_was_retrieved_and_not_cited_is_folded_apart(reader: Reader):
     assert reader.page.locator("#sources .cited > li").count() == 3
     others.locator("summary").first.click()
     assert "배송 안내" in others.inner_text()
+
+
+def test_questions_to_ask_next_are_sent_by_a_click_or_a_key_and_come_back_with_a_reload(reader: Reader):
+    reader.ask("related 보증 기간은?")
+    buttons = reader.page.locator(".related .next-question")
+    assert buttons.all_inner_texts() == list(RELATED)
+    assert "이어서 물어보기" in reader.page.locator(".related").inner_text()
+    buttons.nth(1).click()
+    reader.page.locator("#chat .cite[data-turn='1']").first.wait_for()
+    reader.wait_idle()
+    assert reader.page.locator("#chat [data-testid=user]").last.inner_text() == RELATED[1]
+    assert buttons.count() == 0, "those of an earlier answer are gone, and this one has none"
+    reader.ask("related 반품은?")
+    reader.page.reload()
+    buttons.first.wait_for()
+    assert buttons.all_inner_texts() == list(RELATED)
+    buttons.last.focus()
+    reader.page.keyboard.press("Enter")
+    reader.page.locator("#chat .cite[data-turn='3']").first.wait_for()
+    reader.wait_idle()
+    assert reader.running.service.asked[-1]["message"] == RELATED[2]
+
+
+def test_the_answer_is_there_while_questions_to_ask_next_are_looked_for(reader: Reader):
+    reader.send("related lingering 보증 기간은?")
+    reader.page.get_by_text("이어서 물어볼 만한 질문을 찾는 중").wait_for()
+    reader.footnote(0, 1).click()
+    assert "제품 보증 안내" in reader.page.locator("#cite-1").inner_text()
+    assert "0.3초" in reader.page.locator(".answer-line").inner_text()
+    reader.page.locator("#ask .stop-button").click()
+    reader.wait_idle()
+    assert "24개월" in reader.answers.last.inner_text()
+    assert "멈췄습니다" not in reader.page.locator("#left").inner_text(), "nothing of the answer was stopped"
+    reader.ask("보증 기간은?")
+    assert reader.answers.count() == 2
+
+
+def test_sentences_to_check_stand_beside_the_sources_with_what_speaks_against_them(reader: Reader):
+    reader.ask("doubt 보증 기간은?")
+    box = reader.page.locator("#sources .claims")
+    text = box.inner_text()
+    assert "확인이 필요한 문장 3개" in text and box.locator(".claim").count() == 3
+    assert "출처와 다름" in text and "각주 없음" in text and "근거가 약함" in text
+    assert "출처에 없는 숫자: 12" in text and "6개월만 보증합니다" in text and "24개월입니다" not in text
+    assert box.locator("b").count() == 0 and "<b>굵게</b>" in text
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    box.locator("summary").click()
+    reader.page.get_by_role("button", name="확인 필요 3").click()
+    assert box.evaluate("box => box.open && box.contains(document.activeElement)")
+    box.locator(".cite").first.click()
+    assert reader.page.evaluate("document.activeElement.id") == "cite-1"
 
 
 def test_brackets_in_code_are_no_footnotes(reader: Reader):

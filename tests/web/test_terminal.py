@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.conftest import Running, wait_until
+from tests.web.fake_service import RELATED
 
 ROOT = Path(__file__).parents[2]
 ASK = (
@@ -64,6 +65,13 @@ def test_it_streams_prints_footnotes_and_goes_on(running: Running, tmp_path: Pat
     assert out.count("보증 기간은?") == 1  # each piece is printed once
     assert ended(start(running.url, "follow", session_file))[0] == 0
     assert running.service.asked[-1]["session_id"] == session_file.read_text()
+
+
+def test_it_prints_questions_to_ask_next(running: Running, tmp_path: Path):
+    code, out, err = ended(start(running.url, "related 보증 기간은?", tmp_path / "session"))
+    assert (code, err) == (0, "") and "이어서 물어보기:" in out
+    assert [line.strip() for line in out.splitlines()][-3:] == [f"→ {question}" for question in RELATED]
+    assert out.count("24개월") == 1  # the answer came twice, and was printed once
 
 
 def test_the_session_file_is_for_its_owner_alone(running: Running, tmp_path: Path):
