@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.preparing import Prepared
+from ingest.preparing import Prepared, search_text
 from ingest.ray_connection import connect, disconnect, seats_and_cpus
 from ingest.ray_crew import Crew
 from ingest.ray_worker import Answer, FileWorker, Greeting, WorkerRecipe
@@ -167,7 +167,9 @@ class RayWorkers:
             if not isinstance(error, ReadFailed):
                 raise error
             return Worked(task.job, answer.trouble.content_hash, failure=error)
-        prepared = Prepared(answer.chunks, (), answer.terms, answer.sentences)
+        title = answer.parsed.title if answer.parsed else ""
+        texts = tuple(search_text(title, chunk) for chunk in answer.chunks)  # cheaper made again than sent
+        prepared = Prepared(answer.chunks, texts, answer.terms, answer.sentences)
         chunks = prepared.with_vectors(() if answer.vectors is None else list(answer.vectors))
         return Worked(task.job, answer.content_hash, answer.parsed, chunks)
 
