@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -78,7 +79,11 @@ def python():
 
 
 def _uids(pids: list[int]) -> set[int]:
-    return {Path(f"/proc/{pid}").stat().st_uid for pid in pids}
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):  # a worker of PostgreSQL that ended meanwhile
+            found.add(Path(f"/proc/{pid}").stat().st_uid)
+    return found
 
 
 def _capabilities(pid: int) -> dict[str, int]:
