@@ -25,6 +25,7 @@ from knowledge.generations import Generation
 from knowledge.instant_keys import MAX_KEY_CHARS, fold, keys_asked
 from knowledge.instant_rows import MAX_FOUND, InstantRows, StoredRow
 from knowledge.lexemes import Analyzer, language_of
+from knowledge.sentences import sentence_spans
 from knowledge.terms import term_id
 from knowledge.types import Evidence, Source
 from knowledge.views import Viewed
@@ -35,6 +36,7 @@ from pipelines.instant_wording import Wording
 MAX_ANSWERS = 3
 _WORDINGS_KEPT = 5_000
 _HANGUL = re.compile(r"[가-힣]")
+_LAID_OUT = re.compile(r"\n|[`|]")  # its sentences cannot be marked one by one
 
 Match = Literal["exact", "near"]
 
@@ -136,8 +138,7 @@ def _answer(rows: Sequence[StoredRow], match: Match) -> Instant | None:
             evidence.setdefault(item.chunk_id, replace(item, rank=len(evidence) + 1))
         marks = "".join(f"[{evidence[item.chunk_id].rank}]" for item in row.evidence)
         text = row.answer if row.kind == "faq" else f"**{row.title}**: {row.answer}"
-        # Behind a table or code a mark would belong to it.
-        parts.append(f"{text}\n\n{marks}" if text.rstrip().endswith(("```", "|")) else f"{text.rstrip()} {marks}")
+        parts.append(_marked(text.rstrip(), marks))
     return Instant(
         answer="\n\n".join(parts),
         evidence=tuple(evidence.values()),
@@ -146,6 +147,15 @@ def _answer(rows: Sequence[StoredRow], match: Match) -> Instant | None:
         titles=tuple(row.title for row in distinct.values()),
         viewed=tuple(dict.fromkeys(Viewed(row.collection_id, row.kind, row.name) for row in rows)),
     )
+
+
+def _marked(text: str, marks: str) -> str:
+    """`text` with its footnotes: behind each sentence, since each is a claim; with code or a table in it, behind the whole."""
+    if text.endswith(("```", "|")):  # a mark right behind would belong to it
+        return f"{text}\n\n{marks}"
+    if _LAID_OUT.search(text):
+        return f"{text} {marks}"
+    return " ".join(f"{text[start:end]} {marks}" for start, end in sentence_spans(text))
 
 
 def _also_in(first: StoredRow, same: StoredRow) -> StoredRow:

@@ -193,6 +193,19 @@ def test_an_exact_and_a_near_question_are_answered_by_their_row_with_its_footnot
         assert stream.feed(found.answer) + stream.close() == found.answer and stream.dropped == 0
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("15일입니다. 입사 첫해는 다릅니다.", "15일입니다. [1] 입사 첫해는 다릅니다. [1]"),
+        ("`a.b. c` 를 씁니다. 끝입니다.", "`a.b. c` 를 씁니다. 끝입니다. [1]"),
+    ],
+)
+def test_each_sentence_of_an_answer_has_its_footnote_but_beside_code(store, db, analyzer, written, shown):
+    stored_table(store, analyzer, f'질문,답변\n휴가는 며칠인가요?,"{written}"\n')
+    found = InstantAnswers(db, store.generation, analyzer).find("휴가는 며칠인가요?")
+    assert found is not None and found.answer == shown
+
+
 def test_the_answer_is_in_the_language_of_the_question(instant):
     assert instant.find("선하증권이 뭐예요?").answer.startswith("**선하증권**: 운송인이")
     assert instant.find("B/L이 뭐야?").language == "ko"
