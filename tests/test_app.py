@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from tests.fakes.vllm import FakeVllm, Reply
 from tests.running import ROOT, run_app, server_pids
@@ -72,6 +73,22 @@ def test_a_question_is_answered_in_its_language_with_the_right_passage(app, ques
     for citation in turn["citations"]:
         assert f"[{citation['n']}]" in answer
         assert all(0 <= a < b <= len(citation["text"]) for a, b in citation["highlights"])
+
+
+def test_programs_get_what_is_asked_most(app):
+    client = Client(app.url, verbose=False)
+    client.predict("WASDE는 언제 나오나요?", "", api_name="/chat")  # shown once
+    first, second = client.predict(k=2, language="ko", api_name="/faq")
+    assert first["views"] >= 1 and second["views"] <= first["views"] and first["answer"] and first["document"]
+    terms = client.predict(k=100, api_name="/terms")
+    assert {"ko", "en"} == {term["language"] for term in terms}
+    for name, value, message in [
+        ("k", 0, "k is 0"),
+        ("k", "many", "whole number"),
+        ("session_id", "x", "conversation"),
+    ]:
+        with pytest.raises(AppError, match=message):
+            client.predict(**{name: value}, api_name="/faq")
 
 
 def test_curl_and_gradio_client_get_the_same(app):

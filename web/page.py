@@ -17,6 +17,7 @@ from web.conversation import Caller, guarded_events, loaded_state
 from web.gradio_setup import Dependency, gr
 from web.identity import Owners
 from web.inert import displayable
+from web.lists import add_lists
 from web.stream import in_batches
 from web.texts import PAGE
 
@@ -59,6 +60,7 @@ def build_page(service: ChatService, *, owners: Owners, examples: Sequence[tuple
             with gr.Column(elem_id="right", scale=2, min_width=0):
                 gr.HTML('<section id="sources"></section>', elem_id="sources-box", apply_default_css=False)
         turn.render()
+        add_lists(service, owners)
         _wire(
             page,
             chat,

@@ -194,9 +194,12 @@ def test_unknown_parameters_get_json_with_an_id(running: Running):
     assert "Traceback" not in response.text
 
 
-def test_the_api_lists_chat_alone(running: Running):
+def test_the_api_lists_what_is_for_programs_alone(running: Running):
     info = httpx.get(f"{running.url}/gradio_api/info", timeout=60).json()
-    assert list(info["named_endpoints"]) == ["/chat"]
+    assert set(info["named_endpoints"]) == {"/chat", "/faq", "/terms"}
+    for name in ("/faq", "/terms"):
+        listed = [parameter["parameter_name"] for parameter in info["named_endpoints"][name]["parameters"]]
+        assert listed == ["k", "language", "session_id"]
     parameters = info["named_endpoints"]["/chat"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == ["message", "session_id"]
     assert [parameter["label"] for parameter in parameters] == ["message", "session_id"]
